@@ -1,0 +1,1 @@
+"""Store the weights of neural networks in noisy memory cells."""

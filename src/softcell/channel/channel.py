@@ -1,0 +1,151 @@
+"""The law of one cell: which readings a level gives, and what a reading tells of the level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.channel.capacity import Capacity, capacity
+from softcell.devices import LEVELS, Device
+from softcell.errors import InputError
+
+READINGS = 1024
+"""Bins of the reading axis, which a law spans from the lowest to the highest likely reading."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """P(reading | level) of a device at an age, over bins of readings.
+
+    Args:
+        levels: Programmable levels in [0, 1], shape (L,).
+        edges: Bin edges, shape (R + 1,): evenly spaced but for the first, -inf, and the last, inf.
+        matrix: Probabilities, shape (L, R); rows sum to 1.
+        age_seconds: Age at which the cells are read.
+    """
+
+    levels: NDArray[np.float64] = field(repr=False)
+    edges: NDArray[np.float64] = field(repr=False)
+    matrix: NDArray[np.float64] = field(repr=False)
+    age_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.matrix.shape != (len(self.levels), len(self.edges) - 1):
+            raise InputError(
+                f"a channel of {len(self.levels)} levels and {len(self.edges) - 1} bins needs a "
+                f"matrix of that shape, got {self.matrix.shape}"
+            )
+
+    @cached_property
+    def readings(self) -> NDArray[np.float64]:
+        """Reading that stands for each bin, shape (R,): its centre."""
+        inner = self.edges[1:-1]
+        step = inner[1] - inner[0]
+        return np.concatenate(
+            [[inner[0] - step / 2], (inner[1:] + inner[:-1]) / 2, [inner[-1] + step / 2]]
+        )
+
+    @cached_property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean reading of each level, shape (L,)."""
+        return self.matrix @ self.readings
+
+    @cached_property
+    def deviation(self) -> NDArray[np.float64]:
+        """Standard deviation of each level's reading, shape (L,)."""
+        return np.sqrt(np.maximum(self.matrix @ self.readings**2 - self.mean**2, 0))
+
+    @cached_property
+    def capacity(self) -> Capacity:
+        """Capacity in bits per cell and the distribution of levels that reaches it."""
+        return capacity(self.matrix)
+
+    def bins(self, readings: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the bin of each reading, same shape."""
+        low, step = self.edges[1], self.edges[2] - self.edges[1]
+        position = np.floor((readings - low) / step) + 1
+        return np.clip(position, 0, len(self.edges) - 2).astype(np.int64)
+
+    def only(self, chosen: NDArray[np.int64]) -> Channel:
+        """Return the channel with the chosen levels (indices) alone."""
+        return Channel(self.levels[chosen], self.edges, self.matrix[chosen], self.age_seconds)
+
+
+@lru_cache(maxsize=64)
+def _cached(definition: str, age_seconds: float) -> Channel:
+    import json
+
+    from softcell.devices import device_of
+
+    device = device_of(json.loads(definition))
+    levels = np.linspace(0, 1, LEVELS)
+    low, high = device.span(age_seconds)
+    edges = np.concatenate([[-np.inf], np.linspace(low, high, READINGS - 1), [np.inf]])
+    return Channel(levels, edges, device.law(levels, edges, age_seconds), age_seconds)
+
+
+def channel_of(device: Device, age_seconds: float = 0.0) -> Channel:
+    """Return the channel of a device that is read at an age.
+
+    Args:
+        device: The device.
+        age_seconds: Time between writing and reading, at least 0.
+
+    Example:
+        >>> from softcell.devices import parse_device
+        >>> round(channel_of(parse_device("ideal")).capacity.bits, 3)
+        8.0
+    """
+    import json
+
+    if not (np.isfinite(age_seconds) and age_seconds >= 0):
+        raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
+    return _cached(json.dumps(device.definition(), sort_keys=True), float(age_seconds))
+
+
+def posterior_mean(
+    matrix: NDArray[np.float64], prior: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return E[value | bin], the estimate of least mean square error.
+
+    Args:
+        matrix: P(bin | symbol), shape (symbols, R).
+        prior: P(symbol), shape (symbols,).
+        values: Value that each symbol stands for, shape (symbols,).
+
+    Returns:
+        Estimates, shape (R,); a bin that no symbol reaches takes the prior mean.
+
+    Example:
+        >>> matrix = np.array([[0.9, 0.1], [0.1, 0.9]])
+        >>> posterior_mean(matrix, np.array([0.5, 0.5]), np.array([-1.0, 1.0])).round(3).tolist()
+        [-0.8, 0.8]
+    """
+    joint = prior[:, None] * matrix
+    mass = joint.sum(axis=0)
+    mean = values @ joint
+    return np.where(mass > 1e-300, mean / np.maximum(mass, 1e-300), prior @ values)
+
+
+def log_likelihood_ratios(
+    matrix: NDArray[np.float64],
+    labels: NDArray[np.integer],
+    prior: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return ln P(bit = 0 | bin) / P(bit = 1 | bin) for each bit of the labels.
+
+    Args:
+        matrix: P(bin | symbol), shape (symbols, R).
+        labels: Bits that each symbol carries, 0 or 1, shape (symbols, bits).
+        prior: P(symbol), shape (symbols,); by default all equal.
+
+    Returns:
+        Ratios within +-700, shape (bits, R): positive where 0 is more likely.
+    """
+    joint = matrix if prior is None else matrix * prior[:, None]
+    zero = (1 - labels).T @ joint
+    one = labels.T @ joint
+    return np.clip(np.log(np.maximum(zero, 1e-305)) - np.log(np.maximum(one, 1e-305)), -700, 700)

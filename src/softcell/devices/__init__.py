@@ -1,0 +1,31 @@
+"""Memory cells: what is written, how it ages, what is read."""
+
+from softcell.devices.catalogue import DEVICES, device_of, device_toml, load_device, parse_device
+from softcell.devices.device import LEVELS, Axis, Cells, Device
+from softcell.devices.fitting import fit_measurements
+from softcell.devices.imperfections import ReadOut, Spread, Stuck
+from softcell.devices.measured import MeasuredCell
+from softcell.devices.mushroom import MushroomCell
+from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.wan import WanCell
+
+__all__ = [
+    "DEVICES",
+    "LEVELS",
+    "Axis",
+    "Cells",
+    "Device",
+    "GaussianCell",
+    "IdealCell",
+    "MeasuredCell",
+    "MushroomCell",
+    "ReadOut",
+    "Spread",
+    "Stuck",
+    "WanCell",
+    "device_of",
+    "device_toml",
+    "fit_measurements",
+    "load_device",
+    "parse_device",
+]

@@ -1,0 +1,222 @@
+"""Devices by name, by file and by definition."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from softcell.devices.device import Axis, Device
+from softcell.devices.imperfections import ReadOut, Spread, Stuck
+from softcell.devices.measured import MeasuredCell
+from softcell.devices.mushroom import MushroomCell
+from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.wan import WanCell
+from softcell.errors import InputError
+
+MODELS: Mapping[str, Callable[..., Device]] = {
+    "pcm-mushroom": MushroomCell,
+    "rram-wan": WanCell,
+    "gaussian": GaussianCell,
+    "ideal": IdealCell,
+}
+MEASURED = ("pcm-partial-reset", "pcm-sweep", "rram-reset")
+IMPERFECTIONS: Mapping[str, Callable[..., Device]] = {
+    "stuck": Stuck,
+    "spread": Spread,
+    "readout": ReadOut,
+}
+DEVICES = (*MEASURED, *MODELS)
+
+
+class _Quantity(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    unit: str = ""
+    scale: Literal["linear", "log10"] = "linear"
+
+
+class _Measured(BaseModel):
+    """A measured device as it stands in a TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["measured"]
+    name: str
+    source: str
+    level: _Quantity
+    reading: _Quantity
+    read_noise: float = 0.0
+    inputs: list[float]
+    mean: list[float]
+    deviation: list[float]
+    device_spread: list[float]
+
+
+def parse_device(text: str) -> Device:
+    """Return the device that a specification names.
+
+    Args:
+        text: `NAME`, `NAME:option=value,...` or a path to a TOML file from `softcell fit`,
+            followed by any number of `+imperfection:option=value,...`, the innermost first.
+
+    Raises:
+        InputError: An unknown name or option, or an unreadable file.
+
+    Example:
+        >>> parse_device("gaussian:snr_db=12+stuck:low=0.001+readout:bits=6").name
+        'gaussian:snr_db=12+stuck:low=0.001,high=0+readout:bits=6'
+    """
+    # A "+" belongs to a file's name unless an imperfection follows it.
+    parts = [text]
+    while True:
+        head, plus, tail = parts[0].rpartition("+")
+        if not plus or tail.split(":")[0] not in IMPERFECTIONS:
+            break
+        parts[:1] = [head, tail]
+    device = _base(parts[0])
+    for part in parts[1:]:
+        kind, _, options = part.partition(":")
+        device = IMPERFECTIONS[kind](device, **_options(part, options))
+    return device
+
+
+def device_of(definition: Mapping[str, Any]) -> Device:
+    """Return the device of a definition, as made by `Device.definition`.
+
+    Raises:
+        InputError: The definition is incomplete or of an unknown kind.
+    """
+    values = dict(definition)
+    kind = values.pop("kind", None)
+    try:
+        if kind == "measured":
+            return _measured(definition)
+        if kind in IMPERFECTIONS:
+            return IMPERFECTIONS[kind](device_of(values.pop("of")), **values)
+        if kind in MODELS:
+            return MODELS[kind](**values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"device definition of kind {kind!r} is not complete: {error}") from None
+    raise InputError(f"unknown kind of device {kind!r}; known: measured, {', '.join(MODELS)}")
+
+
+def load_device(path: Path | str) -> Device:
+    """Return the device of a TOML file written by `softcell fit`.
+
+    Raises:
+        InputError: The file is missing or not such a file.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such device file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML file ({error})") from None
+    try:
+        return device_of(values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def device_toml(device: Device) -> str:
+    """Return the text of a TOML file from which `load_device` makes a measured device.
+
+    Raises:
+        InputError: The device is not a measured one.
+    """
+    values = device.definition()
+    if values["kind"] != "measured":
+        raise InputError(f"only measured devices are kept as TOML, got {device.name}")
+
+    def line(numbers: list[float]) -> str:
+        return "[" + ", ".join(f"{x:.10g}" for x in numbers) + "]"
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    table = [
+        'kind = "measured"',
+        f"name = {quoted(values['name'])}",
+        f"source = {quoted(values['source'])}",
+        f"read_noise = {values['read_noise']:.10g}",
+        *(
+            f"{key} = {line(values[key])}"
+            for key in ("inputs", "mean", "deviation", "device_spread")
+        ),
+        "",
+        "[level]",
+        f"name = {quoted(values['level']['name'])}",
+        f"unit = {quoted(values['level']['unit'])}",
+        "",
+        "[reading]",
+        f"name = {quoted(values['reading']['name'])}",
+        f"unit = {quoted(values['reading']['unit'])}",
+        f"scale = {quoted(values['reading']['scale'])}",
+    ]
+    return "\n".join(table) + "\n"
+
+
+@lru_cache(maxsize=32)
+def _packaged(name: str) -> Device:
+    text = (resources.files("softcell.devices") / "coefficients" / f"{name}.toml").read_text()
+    return device_of(tomllib.loads(text))
+
+
+def _base(text: str) -> Device:
+    name, _, options = text.partition(":")
+    if name in MODELS:
+        return MODELS[name](**_options(text, options, MODELS[name]))
+    if text in MEASURED:
+        return _packaged(text)
+    if text.endswith(".toml") or Path(text).is_file():
+        return load_device(text)
+    raise InputError(
+        f"unknown device {text!r}; known: {', '.join(DEVICES)}, or a .toml file from `softcell fit`"
+    )
+
+
+def _options(
+    text: str, options: str, make: Callable[..., Device] | None = None
+) -> dict[str, float]:
+    make = make or IMPERFECTIONS[text.partition(":")[0]]
+    known = {f for f in getattr(make, "__dataclass_fields__", {}) if f != "of"}
+    values: dict[str, float] = {}
+    for option in filter(None, options.split(",")):
+        key, _, value = option.partition("=")
+        if key not in known:
+            raise InputError(f"{text!r}: unknown option {key!r}; known: {', '.join(sorted(known))}")
+        try:
+            values[key] = float(value)
+        except ValueError:
+            raise InputError(f"{text!r}: {key} must be a number, got {value!r}") from None
+    return values
+
+
+def _measured(values: Mapping[str, Any]) -> MeasuredCell:
+    try:
+        model = _Measured.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"device definition, {where}: {first['msg']}") from None
+    if len(model.inputs) < 2:
+        raise InputError(f"{model.name}: expected at least two inputs")
+    level = Axis(model.level.name, model.level.unit, model.inputs[0], model.inputs[-1])
+    return MeasuredCell(
+        label=model.name,
+        origin=model.source,
+        level=level,
+        reading=Axis(model.reading.name, model.reading.unit, scale=model.reading.scale),
+        inputs=np.array(model.inputs),
+        mean=np.array(model.mean),
+        deviation=np.array(model.deviation),
+        device_spread=np.array(model.device_spread),
+        read_noise=model.read_noise,
+    )

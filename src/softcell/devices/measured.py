@@ -1,0 +1,145 @@
+"""Cells known by measurement: a normal reading at each measured input, straight lines between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from softcell.devices.device import Axis, Cells, Response, checked_levels
+from softcell.devices.mixture import mixture_law
+from softcell.errors import InputError
+from softcell.streams import Stream
+
+_KNOTS = 4 * 255 + 1
+
+
+@njit(cache=True, nogil=True)
+def _write(levels, mean, programming, spread, noise, offset, out):
+    last = mean.size - 1
+    for i in range(levels.size):
+        position = levels[i] * np.float32(last)
+        k = min(int(position), last - 1)
+        part = position - np.float32(k)
+        centre = mean[k] + part * (mean[k + 1] - mean[k])
+        own = spread[k] + part * (spread[k + 1] - spread[k])
+        sigma = programming[k] + part * (programming[k + 1] - programming[k])
+        out[i] = centre + own * offset[i] + sigma * noise[i]
+
+
+@dataclass(frozen=True)
+class MeasuredCell:
+    """A cell whose readings were measured at a number of inputs.
+
+    reading = mean(level) + spread(level) d + programming noise + read noise, all normal. d is the
+    cell's own, drawn at writing: the difference between physical cells, where several were
+    measured. Ageing was not measured and changes nothing.
+
+    Args:
+        label: Name of the device.
+        origin: Source of the measurements.
+        level: Axis of the input.
+        reading: Axis of the reading.
+        inputs: Measured inputs in the level axis's unit, increasing, shape (inputs,).
+        mean: Mean reading, same shape.
+        deviation: Standard deviation of one cell's readings over write and read, same shape.
+        device_spread: Standard deviation of the cells' means, same shape; zeros for one cell.
+        read_noise: Standard deviation of reading alone, at every level; programming makes up the
+            rest of `deviation`.
+    """
+
+    label: str
+    origin: str
+    level: Axis
+    reading: Axis
+    inputs: NDArray[np.float64] = field(repr=False)
+    mean: NDArray[np.float64] = field(repr=False)
+    deviation: NDArray[np.float64] = field(repr=False)
+    device_spread: NDArray[np.float64] = field(repr=False)
+    read_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.inputs.ndim != 1 or len(self.inputs) < 2 or (np.diff(self.inputs) <= 0).any():
+            raise InputError(f"{self.label}: inputs must be at least two increasing numbers")
+        tables = (self.mean, self.deviation, self.device_spread)
+        if any(table.shape != self.inputs.shape for table in tables):
+            raise InputError(f"{self.label}: expected one statistic for each of the inputs")
+        if not all(np.isfinite(table).all() for table in (self.inputs, *tables)):
+            raise InputError(f"{self.label}: inputs and statistics must be finite")
+        if min(self.deviation.min(), self.device_spread.min()) < 0:
+            raise InputError(f"{self.label}: standard deviations must be at least 0")
+        if not 0 <= self.read_noise < np.inf:
+            raise InputError(f"{self.label}: read noise must be at least 0, got {self.read_noise}")
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    @property
+    def source(self) -> str:
+        return self.origin
+
+    @property
+    def level_axis(self) -> Axis:
+        return self.level
+
+    @property
+    def reading_axis(self) -> Axis:
+        return self.reading
+
+    @cached_property
+    def _tables(self) -> NDArray[np.float32]:
+        """Mean, programming noise and device spread over the level axis, shape (3, knots)."""
+        at = self.level.to_unit(np.linspace(0, 1, _KNOTS))
+        programming = np.sqrt(np.maximum(self.deviation**2 - self.read_noise**2, 0))
+        tables = (self.mean, programming, self.device_spread)
+        return np.stack([np.interp(at, self.inputs, t) for t in tables]).astype(np.float32)
+
+    def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
+        levels = checked_levels(levels)
+        out = stream.normal(len(levels))
+        spread = bool(self.device_spread.any())
+        offset = stream.normal(len(levels), draw=1) if spread else np.zeros_like(levels)
+        _write(levels, *self._tables, out, offset, out)
+        return Cells({"reading": out} | ({"device_offset": offset} if spread else {}))
+
+    def age(self, cells: Cells, seconds: float) -> Cells:
+        return cells.aged(seconds)
+
+    def read(self, cells: Cells, *, stream: Stream) -> NDArray[np.float32]:
+        noise = stream.normal(len(cells))
+        noise *= np.float32(self.read_noise)
+        noise += cells.state["reading"]
+        return noise
+
+    def span(self, age_seconds: float) -> tuple[float, float]:
+        total = np.hypot(np.maximum(self.deviation, self.read_noise), self.device_spread)
+        return float((self.mean - 5 * total).min()), float((self.mean + 5 * total).max())
+
+    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+        mean, programming, spread = (Response(table).at(levels)[:, None] for table in self._tables)
+        total = np.sqrt(programming**2 + spread**2 + self.read_noise**2)
+        return mixture_law(mean, total, np.ones(1), edges)
+
+    def definition(self) -> dict[str, Any]:
+        axes = {
+            "level": {"name": self.level.name, "unit": self.level.unit},
+            "reading": {
+                "name": self.reading.name,
+                "unit": self.reading.unit,
+                "scale": self.reading.scale,
+            },
+        }
+        tables = ("inputs", "mean", "deviation", "device_spread")
+        return {
+            "kind": "measured",
+            "name": self.label,
+            "source": self.origin,
+            "read_noise": self.read_noise,
+            **axes,
+            **{key: getattr(self, key).tolist() for key in tables},
+        }

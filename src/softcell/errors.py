@@ -1,0 +1,19 @@
+"""What can go wrong, in words that say what was expected, what came and what to do next."""
+
+from __future__ import annotations
+
+
+class SoftcellError(Exception):
+    """Base of every error that a user can cause or should see; its text is one line."""
+
+
+class InputError(SoftcellError, ValueError):
+    """A value, file or option that a user gave cannot be used."""
+
+
+class FormatError(SoftcellError, ValueError):
+    """A file is truncated, altered or of another kind than expected."""
+
+
+class InfeasibleError(SoftcellError, ValueError):
+    """What was asked for cannot be reached on this device or with this budget."""
