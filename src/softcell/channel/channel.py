@@ -16,7 +16,7 @@ READINGS = 1024
 """Bins of the reading axis, which a law spans from the lowest to the highest likely reading."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Channel:
     """P(reading | level) of a device at an age, over bins of readings.
 

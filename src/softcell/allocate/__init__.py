@@ -1,0 +1,19 @@
+"""Plans: which code and how many cells for which tensor."""
+
+from softcell.allocate.plan import Plan, TensorPlan, make_plan
+from softcell.allocate.scheme import CONVENTIONAL, CUMULATIVE, PROTECTIONS, Scheme, parse_scheme
+from softcell.allocate.survey import Progress, as_rows, finite_weights
+
+__all__ = [
+    "CONVENTIONAL",
+    "CUMULATIVE",
+    "PROTECTIONS",
+    "Plan",
+    "Progress",
+    "Scheme",
+    "TensorPlan",
+    "as_rows",
+    "finite_weights",
+    "make_plan",
+    "parse_scheme",
+]

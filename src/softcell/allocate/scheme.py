@@ -1,0 +1,82 @@
+"""Storage schemes by name: conventional formats, and the analog code with its protections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from softcell.codes.digital.conventional import FORMATS
+from softcell.errors import InputError
+
+PROTECTIONS = {
+    "inversion": "levels follow the inverse of the cell's mean response",
+    "sign": "signs are stored error-free",
+    "adaptive": "the range follows the weights and takes the part of the cell that suits them",
+    "sparsity": "mask and signs are stored error-free; large weights have their own range and cells",
+    "sensitivity": "cells go to the rows that the loss feels most",
+}
+"""Protections of the analog code; any set of them, joined by +, is a scheme."""
+
+CUMULATIVE = (
+    "naive",
+    "inversion",
+    "inversion+sign",
+    "inversion+sign+adaptive",
+    "inversion+sign+adaptive+sparsity",
+    "combined",
+)
+"""The paper's story: each scheme adds a protection to the one before."""
+
+CONVENTIONAL = tuple(FORMATS)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How tensors are stored.
+
+    Args:
+        name: As `parse_scheme` understands it.
+        number_format: Conventional format of every weight, or None for the analog code.
+        protections: Protections of the analog code.
+    """
+
+    name: str
+    number_format: str | None = None
+    protections: frozenset[str] = frozenset()
+
+    def has(self, protection: str) -> bool:
+        """Return whether the analog code has a protection."""
+        return protection in self.protections
+
+
+def parse_scheme(text: str) -> Scheme:
+    """Return the scheme of a name.
+
+    Args:
+        text: "float32", "float16", "int8"; "naive" for the analog code without protection,
+            "combined" for all protections, or protections joined by "+". Every protection
+            implies inversion; sparsity implies sign.
+
+    Raises:
+        InputError: An unknown name.
+
+    Example:
+        >>> sorted(parse_scheme("sign+adaptive").protections)
+        ['adaptive', 'inversion', 'sign']
+    """
+    if text in CONVENTIONAL:
+        return Scheme(text, number_format=text)
+    if text == "naive":
+        return Scheme(text)
+    if text == "combined":
+        return Scheme(text, protections=frozenset(PROTECTIONS))
+    chosen = set(text.split("+"))
+    unknown = sorted(chosen - set(PROTECTIONS))
+    if unknown:
+        raise InputError(
+            f"unknown scheme {text!r}; known: {', '.join(CONVENTIONAL)}, naive, combined, or any of "
+            f"{', '.join(PROTECTIONS)} joined by +"
+        )
+    chosen.add("inversion")
+    if "sparsity" in chosen:
+        chosen.add("sign")
+    return Scheme(text, protections=frozenset(chosen))

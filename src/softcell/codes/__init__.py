@@ -1,0 +1,1 @@
+"""Codes: weights to levels of cells and back."""

@@ -1,0 +1,38 @@
+"""The analog code: values to levels of averaged cells, decoded by table."""
+
+from softcell.codes.analog.position_map import PositionMap, inverted_map, moments
+from softcell.codes.analog.side_information import (
+    SideInformation,
+    decode_side,
+    encode_side,
+    side_bits,
+    stored_range,
+)
+from softcell.codes.analog.tensor_code import (
+    AnalogCode,
+    Tables,
+    decode_rows,
+    encode_rows,
+    tables_of,
+)
+from softcell.codes.analog.value_range import Histogram, ValueRange, choose_range, map_of
+
+__all__ = [
+    "AnalogCode",
+    "Histogram",
+    "PositionMap",
+    "SideInformation",
+    "Tables",
+    "ValueRange",
+    "choose_range",
+    "decode_rows",
+    "decode_side",
+    "encode_rows",
+    "encode_side",
+    "inverted_map",
+    "map_of",
+    "moments",
+    "side_bits",
+    "stored_range",
+    "tables_of",
+]

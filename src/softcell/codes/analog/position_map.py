@@ -1,0 +1,149 @@
+"""Maps between positions in [0, 1] and levels of a cell, and what they cost in noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.channel import Channel
+
+POSITIONS = 4096
+"""Steps of a map; far finer than the levels."""
+
+GRID = 129
+"""Positions at which a map's bias and variance are tabulated."""
+
+
+@dataclass(frozen=True)
+class PositionMap:
+    """Which level stands for a position, chosen at the age that the code was designed for.
+
+    Args:
+        levels: Level indices at POSITIONS evenly spaced positions, shape (POSITIONS,).
+        proportional: Decode along the straight line between the mean readings of both ends, as if
+            the cell's response were linear, instead of by its inverse.
+    """
+
+    levels: NDArray[np.uint8] = field(repr=False)
+    proportional: bool = False
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Positions by reading: a table over evenly spaced readings, straight lines between.
+
+    Args:
+        low: Reading of the first entry.
+        step: Distance between the readings of two entries.
+        positions: Positions, shape (entries,); readings beyond the ends take the end's.
+    """
+
+    low: float
+    step: float
+    positions: NDArray[np.float32] = field(repr=False)
+
+    def at(self, readings: NDArray) -> NDArray[np.float64]:
+        """Return the position of each reading, same shape."""
+        place = np.clip((readings - self.low) / self.step, 0, len(self.positions) - 1)
+        return np.interp(place, np.arange(len(self.positions)), self.positions)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Expected decoded position and its variance for one read, over GRID true positions.
+
+    Args:
+        mean: E[decoded | position], shape (..., GRID).
+        variance: Var[decoded | position], same shape; r averaged cells have 1/r of it.
+    """
+
+    mean: NDArray[np.float64] = field(repr=False)
+    variance: NDArray[np.float64] = field(repr=False)
+
+
+def full_scale_map() -> PositionMap:
+    """Return the map of positions to levels in proportion, blind to the cell's response."""
+    return PositionMap(np.rint(np.linspace(0, 255, POSITIONS)).astype(np.uint8), True)
+
+
+def monotone_run(mean: NDArray[np.float64]) -> tuple[int, int]:
+    """Return first and last level of the strictly monotone run that spans most of the readings.
+
+    Example:
+        >>> monotone_run(np.array([1.0, 2.0, 1.5, 1.7, 4.0, 3.9]))
+        (2, 4)
+    """
+    sign = np.sign(np.diff(mean))
+    breaks = np.flatnonzero(np.diff(sign) != 0) + 1
+    starts = np.concatenate([[0], breaks])
+    stops = np.concatenate([breaks, [len(mean) - 1]])
+    spans = np.where(sign[starts] != 0, np.abs(mean[stops] - mean[starts]), 0)
+    best = int(spans.argmax())
+    return int(starts[best]), int(stops[best])
+
+
+def inverted_map(channel: Channel, start: float = 0.0, stop: float = 1.0) -> PositionMap:
+    """Return the map whose mean reading is linear in the position.
+
+    Args:
+        channel: The law at the age to design for.
+        start: Place of position 0 between the lowest (0) and the highest (1) mean reading of the
+            cell's monotone run.
+        stop: Place of position 1; below `start` for a map that runs the other way.
+    """
+    first, last = monotone_run(channel.mean)
+    run = np.arange(first, last + 1)
+    mean = channel.mean[run]
+    if mean[0] > mean[-1]:
+        run, mean = run[::-1], mean[::-1]
+    target = mean[0] + np.linspace(start, stop, POSITIONS) * (mean[-1] - mean[0])
+    after = np.clip(np.searchsorted(mean, target), 1, len(mean) - 1)
+    nearer = np.where(target - mean[after - 1] <= mean[after] - target, after - 1, after)
+    return PositionMap(run[nearer].astype(np.uint8))
+
+
+def decoder(position_map: PositionMap, channel: Channel) -> Decoder:
+    """Return the decoder of a map for cells that are read at the channel's age.
+
+    A reading is taken for the position whose mean reading it is, so that the estimate is unbiased
+    but for the ends; drift that all cells share is thereby undone.
+    """
+    readings = channel.readings
+    if position_map.proportional:
+        ends = channel.mean[position_map.levels[[0, -1]]]
+        positions = (readings - ends[0]) / (ends[1] - ends[0])
+        return _decoder(readings, np.clip(positions, 0, 1))
+    place = np.linspace(0, 1, POSITIONS)
+    level, index = np.unique(position_map.levels, return_inverse=True)
+    centre = np.bincount(index, place) / np.bincount(index)
+    mean = channel.mean[level]
+    # The ends stand for themselves: half a step inward would shrink the range.
+    ends = index[[0, -1]]
+    centre[ends] = (0.0, 1.0)
+    if len(level) == 1:
+        return _decoder(readings, np.full(len(readings), 0.5))
+    order = np.argsort(centre, kind="stable")
+    centre, mean = centre[order], mean[order]
+    if mean[0] > mean[-1]:
+        centre, mean = centre[::-1], mean[::-1]
+    # Ageing may bend the response: keep what rises.
+    rising = np.maximum.accumulate(mean)
+    return _decoder(readings, np.interp(readings, rising, centre))
+
+
+def moments(position_map: PositionMap, channel: Channel) -> Moments:
+    """Return bias and variance of a map on a channel, shape (GRID,) each."""
+    table = decoder(position_map, channel).at(channel.readings)
+    levels = position_map.levels[np.rint(np.linspace(0, POSITIONS - 1, GRID)).astype(int)]
+    used, index = np.unique(levels, return_inverse=True)
+    rows = channel.matrix[used]
+    mean = rows @ table
+    variance = np.maximum(rows @ table**2 - mean**2, 0)
+    return Moments(mean[index], variance[index])
+
+
+def _decoder(readings: NDArray, positions: NDArray) -> Decoder:
+    step = float(readings[1] - readings[0])
+    return Decoder(float(readings[0]), step, positions.astype(np.float32))

@@ -1,0 +1,188 @@
+"""Side information of an analog code as bytes: ranges, cell counts, signs and mask."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.codes.analog.tensor_code import AnalogCode
+from softcell.codes.analog.value_range import ValueRange
+from softcell.codes.digital.bfloat16 import expand, round_up
+from softcell.errors import FormatError
+
+_SIGN, _MASK, _PER_ROW = 1, 2, 4
+
+
+@dataclass(frozen=True, eq=False)
+class SideInformation:
+    """What the decoder of an analog tensor must know without error.
+
+    Args:
+        code: The tensor's code.
+        classes: Class of each weight, shape (rows, columns).
+        negative: 1 for a negative weight, same shape; zeros unless signs are stored apart.
+    """
+
+    code: AnalogCode
+    classes: NDArray[np.uint8] = field(repr=False)
+    negative: NDArray[np.uint8] = field(repr=False)
+
+
+def stored_range(high: float) -> float:
+    """Return the end of a range as it will be stored: the next bfloat16 at or above."""
+    return float(expand(round_up(np.array([high], np.float32)))[0])
+
+
+def encode_side(code: AnalogCode, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the side information of a tensor as bytes.
+
+    Args:
+        code: Its code; ends of ranges as `stored_range` gives them.
+        rows: Its weights, shape (rows, columns).
+    """
+    per_row = not _leading(code.cells)
+    flags = _SIGN * code.sign | _MASK * code.mask | _PER_ROW * per_row
+    parts = [struct.pack("<BB", flags, len(code.ranges))]
+    for r in code.ranges:
+        bits = int(round_up(np.array([r.high], np.float32))[0])
+        parts.append(struct.pack("<HBB", bits, r.start, r.stop))
+    for column in code.cells.T:
+        parts.append(_encode_cells(column, per_row))
+    classes = code.classes(rows)
+    if code.mask:
+        parts.append(_encode_classes(classes.reshape(-1), len(code.ranges) + 1))
+    if code.sign:
+        parts.append(np.packbits(rows[classes > 0] < 0).tobytes())
+    return np.frombuffer(b"".join(parts), np.uint8)
+
+
+def decode_side(data: NDArray[np.uint8], shape: tuple[int, int]) -> SideInformation:
+    """Return the side information of a tensor of rows and columns from its bytes.
+
+    Raises:
+        FormatError: The bytes are too short or contradict themselves.
+    """
+    reader = _Reader(data.tobytes())
+    flags, count = reader.unpack("<BB")
+    if not 1 <= count <= 8 or flags > 7:
+        raise FormatError("side information names an impossible code")
+    sign, mask, per_row = bool(flags & _SIGN), bool(flags & _MASK), bool(flags & _PER_ROW)
+    ranges, low = [], 0.0
+    for _ in range(count):
+        bits, start, stop = reader.unpack("<HBB")
+        high = float(expand(np.array([bits], np.uint16))[0])
+        ranges.append(ValueRange(low if sign else -high, high, start, stop))
+        low = high
+    cells = np.stack([_decode_cells(reader, shape[0], per_row) for _ in ranges], axis=1)
+    if cells.min() < 1:
+        raise FormatError("side information gives a weight no cell")
+    code = AnalogCode(sign, mask, tuple(ranges), cells)
+    classes = np.ones(shape, np.uint8)
+    if mask:
+        classes = _decode_classes(reader, shape[0] * shape[1], count + 1).reshape(shape)
+    negative = np.zeros(shape, np.uint8)
+    if sign:
+        stored = classes > 0
+        total = int(stored.sum())
+        bits = np.frombuffer(reader.take((total + 7) // 8), np.uint8)
+        negative[stored] = np.unpackbits(bits, count=total)
+    return SideInformation(code, classes, negative)
+
+
+def side_bits(code: AnalogCode, class_counts: NDArray[np.integer]) -> float:
+    """Return the expected size of a tensor's side information in bits.
+
+    Args:
+        code: Its code.
+        class_counts: Weights of each class, 0 included, shape (ranges + 1,).
+    """
+    rows, ranges = code.cells.shape
+    if _leading(code.cells):
+        cells = 8 * 5.0 * ranges
+    else:
+        cells = sum(8 * (2 + -(-rows * _width(column) // 8)) for column in code.cells.T)
+    total = 16 + 32 * ranges + cells
+    if code.mask:
+        p = class_counts[class_counts > 0] / class_counts.sum()
+        total += 48 + 16 * (ranges + 1) + 32
+        total += 1.001 * class_counts.sum() * float(-(p * np.log2(p)).sum())
+    if code.sign:
+        total += 8 + class_counts[1:].sum()
+    return total
+
+
+def _leading(cells: NDArray[np.uint8]) -> bool:
+    """Return whether each column is one number, with one more in its first rows alone."""
+    step = np.diff(cells.astype(np.int64), axis=0)
+    return bool(((step <= 0) & (step >= -1)).all() and (step.sum(axis=0) >= -1).all())
+
+
+def _width(column: NDArray[np.uint8]) -> int:
+    return int(column.max() - column.min()).bit_length()
+
+
+def _encode_cells(column: NDArray[np.uint8], per_row: bool) -> bytes:
+    least = int(column.min())
+    if not per_row:
+        return struct.pack("<BI", least, int((column > least).sum()))
+    width = _width(column)
+    shifts = np.arange(width - 1, -1, -1, dtype=np.uint8)
+    bits = ((column - least)[:, None] >> shifts) & 1
+    return struct.pack("<BB", least, width) + np.packbits(bits).tobytes()
+
+
+def _decode_cells(reader: _Reader, rows: int, per_row: bool) -> NDArray[np.uint8]:
+    if not per_row:
+        least, more = reader.unpack("<BI")
+        return (least + (np.arange(rows) < more)).astype(np.uint8)
+    least, width = reader.unpack("<BB")
+    if width > 8:
+        raise FormatError("side information gives cell counts of more than a byte")
+    data = np.frombuffer(reader.take((rows * width + 7) // 8), np.uint8)
+    bits = np.unpackbits(data, count=rows * width).reshape(rows, width)
+    return (least + bits @ (1 << np.arange(width - 1, -1, -1))).astype(np.uint8)
+
+
+def _model(weights: NDArray[np.uint16]) -> constriction.stream.model.Categorical:
+    share = weights.astype(np.float64) / weights.sum(dtype=np.float64)
+    return constriction.stream.model.Categorical(share, perfect=False)
+
+
+def _encode_classes(classes: NDArray[np.uint8], kinds: int) -> bytes:
+    """Entropy-code the classes with their own frequencies."""
+    counts = np.bincount(classes, minlength=kinds)
+    weights = np.maximum(np.rint(counts / max(counts.sum(), 1) * 65535), 1).astype(np.uint16)
+    coder = constriction.stream.stack.AnsCoder()
+    coder.encode_reverse(classes.astype(np.int32), _model(weights))
+    words = coder.get_compressed()
+    return weights.tobytes() + struct.pack("<I", len(words)) + words.astype("<u4").tobytes()
+
+
+def _decode_classes(reader: _Reader, count: int, kinds: int) -> NDArray[np.uint8]:
+    weights = np.frombuffer(reader.take(2 * kinds), "<u2").astype(np.uint16)
+    if weights.min() < 1:
+        raise FormatError("side information gives a class no probability")
+    (length,) = reader.unpack("<I")
+    words = np.frombuffer(reader.take(4 * length), "<u4").astype(np.uint32)
+    coder = constriction.stream.stack.AnsCoder(words)
+    return coder.decode(_model(weights), count).astype(np.uint8)
+
+
+class _Reader:
+    """Bytes taken from the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, count: int) -> bytes:
+        if self._at + count > len(self._data):
+            raise FormatError("side information is shorter than it says")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def unpack(self, layout: str) -> tuple[int, ...]:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))

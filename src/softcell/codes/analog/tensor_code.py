@@ -1,0 +1,205 @@
+"""Weights of one tensor to levels and back: signs, classes, ranges, averaged cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from softcell.channel import Channel
+from softcell.codes.analog.position_map import POSITIONS, Decoder, decoder
+from softcell.codes.analog.value_range import ValueRange, map_of
+from softcell.errors import InputError
+
+MOST_CELLS = 255
+"""Cells that may be averaged for one weight."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnalogCode:
+    """How the weights of one tensor, rows by columns, are written to cells.
+
+    A row is an output channel. Each weight belongs to a class: 0 if it is left out (its value is
+    zero and the mask says so), otherwise the range it falls into. It takes `cells[row, class - 1]`
+    cells, one after another, all programmed to the same level; their readings are averaged.
+
+    Args:
+        sign: Signs are stored apart and ranges hold magnitudes.
+        mask: The class of every weight is stored apart; otherwise all are of class 1.
+        ranges: Range of each class; with signs apart each begins where the one before ends.
+        cells: Cells for a weight, shape (rows, ranges), from 1 to 255.
+    """
+
+    sign: bool
+    mask: bool
+    ranges: tuple[ValueRange, ...]
+    cells: NDArray[np.uint8] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.cells.ndim != 2 or self.cells.shape[1] != len(self.ranges) or not self.ranges:
+            raise InputError("cells need shape (rows, ranges) with at least one range")
+        if self.cells.size and self.cells.min() < 1:
+            raise InputError("every weight that is stored needs at least one cell")
+        if len(self.ranges) > 1 and not self.mask:
+            raise InputError("several ranges need a mask that says which weight is in which")
+
+    def classes(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the class of each weight of some rows, same shape."""
+        if not self.mask:
+            return np.ones(rows.shape, np.uint8)
+        result = (rows != 0).astype(np.uint8)
+        size = np.abs(rows)
+        for value_range in self.ranges[:-1]:
+            result += size > np.float32(value_range.high)
+        return result
+
+    def row_cells(self, classes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return the number of cells of each row; classes of all rows, shape (rows, columns)."""
+        if not self.mask:
+            return self.cells[:, 0].astype(np.int64) * classes.shape[1]
+        total = np.zeros(len(classes), np.int64)
+        for c in range(len(self.ranges)):
+            total += (classes == c + 1).sum(axis=1) * self.cells[:, c].astype(np.int64)
+        return total
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A code's maps and decoders as arrays for the kernels.
+
+    Args:
+        levels: Level indices by position, shape (ranges, POSITIONS).
+        positions: Positions by reading, shape (ranges, entries).
+        low: Reading of the first entry.
+        step: Distance between two entries' readings.
+        scale: Low and width of each range's values, shape (ranges, 2).
+    """
+
+    levels: NDArray[np.uint8]
+    positions: NDArray[np.float32]
+    low: float
+    step: float
+    scale: NDArray[np.float32]
+
+
+def tables_of(code: AnalogCode, design: Channel, at_reading: Channel) -> Tables:
+    """Return the tables of a code.
+
+    Args:
+        code: The code.
+        design: The law at the age that the code was designed for.
+        at_reading: The law at the age of the cells that are read.
+    """
+    maps = [map_of(value_range, design) for value_range in code.ranges]
+    decoders: list[Decoder] = [decoder(position_map, at_reading) for position_map in maps]
+    return Tables(
+        levels=np.stack([position_map.levels for position_map in maps]),
+        positions=np.stack([each.positions for each in decoders]),
+        low=decoders[0].low,
+        step=decoders[0].step,
+        scale=np.array([(r.low, r.high - r.low) for r in code.ranges], np.float32),
+    )
+
+
+def encode_rows(
+    rows: NDArray[np.float32],
+    classes: NDArray[np.uint8],
+    code: AnalogCode,
+    tables: Tables,
+    first_row: int = 0,
+) -> NDArray[np.uint8]:
+    """Return the level index of every cell of some rows.
+
+    Args:
+        rows: Weights, shape (rows, columns), finite.
+        classes: Their classes, same shape.
+        code: The tensor's code.
+        tables: Its tables.
+        first_row: Number of the first of these rows in the tensor.
+
+    Returns:
+        Level indices, shape (cells,), in the order of the weights.
+    """
+    cells = code.cells[first_row : first_row + len(rows)]
+    weight_cells = _weight_cells(classes, cells)
+    out = np.empty(int(weight_cells.sum(dtype=np.int64)), np.uint8)
+    _encode(rows, classes, cells, tables.levels, tables.scale, code.sign, out)
+    return out
+
+
+def decode_rows(
+    readings: NDArray[np.float32],
+    classes: NDArray[np.uint8],
+    negative: NDArray[np.uint8],
+    code: AnalogCode,
+    tables: Tables,
+    first_row: int = 0,
+) -> NDArray[np.float32]:
+    """Return the weights of some rows, estimated from their cells' readings.
+
+    Args:
+        readings: Readings in the order of `encode_rows`, shape (cells,).
+        classes: Classes of the weights, shape (rows, columns).
+        negative: 1 for a negative weight, same shape; only read where signs are stored apart.
+        code: The tensor's code.
+        tables: Its tables.
+        first_row: Number of the first of these rows in the tensor.
+    """
+    cells = code.cells[first_row : first_row + len(classes)]
+    out = np.empty(classes.shape, np.float32)
+    low, inverse = np.float32(tables.low), np.float32(1 / tables.step)
+    _decode(
+        readings, classes, negative, cells, tables.positions, low, inverse, tables.scale, code.sign, out
+    )
+    return out
+
+
+def _weight_cells(classes: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the cells of each weight, same shape as classes."""
+    padded = np.concatenate([np.zeros((len(cells), 1), np.uint8), cells], axis=1)
+    return np.take_along_axis(padded, classes.astype(np.intp), axis=1)
+
+
+@njit(cache=True, nogil=True)
+def _encode(rows, classes, cells, levels, scale, sign, out):
+    steps = np.float32(POSITIONS - 1)
+    at = 0
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            kind = classes[i, j]
+            if kind == 0:
+                continue
+            low, width = scale[kind - 1, 0], scale[kind - 1, 1]
+            value = abs(rows[i, j]) if sign else rows[i, j]
+            position = (value - low) / width if width > 0 else np.float32(0.0)
+            position = min(max(position, np.float32(0.0)), np.float32(1.0))
+            level = levels[kind - 1, int(position * steps + np.float32(0.5))]
+            for _ in range(cells[i, kind - 1]):
+                out[at] = level
+                at += 1
+
+
+@njit(cache=True, nogil=True)
+def _decode(readings, classes, negative, cells, positions, low, inverse, scale, sign, out):
+    last = positions.shape[1] - 1
+    at = 0
+    for i in range(classes.shape[0]):
+        for j in range(classes.shape[1]):
+            kind = classes[i, j]
+            if kind == 0:
+                out[i, j] = np.float32(0.0)
+                continue
+            count = cells[i, kind - 1]
+            total = np.float32(0.0)
+            for _ in range(count):
+                total += readings[at]
+                at += 1
+            place = (total / np.float32(count) - low) * inverse
+            place = min(max(place, np.float32(0.0)), np.float32(last))
+            k = min(int(place), last - 1)
+            left = positions[kind - 1, k]
+            position = left + (place - np.float32(k)) * (positions[kind - 1, k + 1] - left)
+            value = scale[kind - 1, 0] + position * scale[kind - 1, 1]
+            out[i, j] = -value if sign and negative[i, j] else value

@@ -1,0 +1,1 @@
+"""Fewer weights before they are stored."""

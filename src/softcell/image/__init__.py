@@ -1,0 +1,1 @@
+"""The cell image: a file of levels, written, exported, read and decoded."""

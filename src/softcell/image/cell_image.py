@@ -1,0 +1,263 @@
+"""The cell image: the level of every cell, and what a decoder needs, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.codes.digital import FRAMES, DigitalStore
+from softcell.devices import Device, device_of
+from softcell.errors import FormatError, SoftcellError
+from softcell.image.container import Container
+from softcell.weights import TensorInfo
+
+STORE = "store"
+"""Section of the digital store: its code words as packed bits."""
+
+
+def levels_section(index: int) -> str:
+    """Return the section that holds the levels of a tensor's analog cells, one byte a cell."""
+    return f"levels/{index}"
+
+
+@dataclass(frozen=True)
+class ImageTensor:
+    """One tensor of an image.
+
+    Args:
+        info: Name, shape and type.
+        kind: "analog", a number format, or "raw".
+        offset: Where its bytes begin in the digital store.
+        nbytes: Number of its bytes in the digital store.
+        cells: Number of its analog cells.
+    """
+
+    info: TensorInfo
+    kind: str
+    offset: int
+    nbytes: int
+    cells: int
+
+
+@dataclass(frozen=True, eq=False)
+class ImageHeader:
+    """What an image says of itself.
+
+    Args:
+        scheme: Name of the scheme.
+        device: Device that the levels are for.
+        age_seconds: Age up to which the plan keeps the cells readable.
+        store: Layout of the digital store.
+        store_bytes: Information bytes in the digital store.
+        payload_bytes: Those among them that are weights, and not side information.
+        tensors: The tensors in their order.
+    """
+
+    scheme: str
+    device: Device
+    age_seconds: float
+    store: DigitalStore
+    store_bytes: int
+    payload_bytes: int
+    tensors: tuple[ImageTensor, ...] = field(repr=False)
+
+    @property
+    def weights(self) -> int:
+        """Number of weights of the network."""
+        return sum(tensor.info.size for tensor in self.tensors)
+
+    @property
+    def store_cells(self) -> int:
+        """Cells of the digital store, parity included."""
+        return self.store.cells(self.store_bytes)
+
+    @property
+    def analog_cells(self) -> int:
+        """Cells of the analog code."""
+        return sum(tensor.cells for tensor in self.tensors)
+
+    @property
+    def cells(self) -> int:
+        """All cells that a decoder needs."""
+        return self.analog_cells + self.store_cells
+
+    @property
+    def cells_per_weight(self) -> float:
+        """All cells over all weights."""
+        return self.cells / self.weights
+
+    @property
+    def side_cells_per_weight(self) -> float:
+        """Cells of side information over all weights: what the store holds besides weights."""
+        side = self.store_bytes - self.payload_bytes
+        return self.store_cells * side / max(self.store_bytes, 1) / self.weights
+
+    def metadata(self) -> dict[str, Any]:
+        """Return plain values from which `header_of` makes the same header."""
+        return {
+            "scheme": self.scheme,
+            "device": self.device.definition(),
+            "age_seconds": self.age_seconds,
+            "store": {
+                "indices": list(self.store.indices),
+                "k": self.store.k,
+                "t": self.store.t,
+                "m": self.store.m,
+                "raw_bit_error_rate": self.store.raw_bit_error_rate,
+            },
+            "store_bytes": self.store_bytes,
+            "payload_bytes": self.payload_bytes,
+            "tensors": [
+                {
+                    "name": t.info.name,
+                    "shape": list(t.info.shape),
+                    "dtype": t.info.dtype,
+                    "kind": t.kind,
+                    "offset": t.offset,
+                    "bytes": t.nbytes,
+                    "cells": t.cells,
+                }
+                for t in self.tensors
+            ],
+        }
+
+
+def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
+    """Return the header of plain values, as made by `ImageHeader.metadata`.
+
+    Raises:
+        FormatError: The values are not an image's.
+    """
+    try:
+        store = metadata["store"]
+        tensors = tuple(
+            ImageTensor(
+                TensorInfo(t["name"], tuple(t["shape"]), t["dtype"]),
+                t["kind"],
+                int(t["offset"]),
+                int(t["bytes"]),
+                int(t["cells"]),
+            )
+            for t in metadata["tensors"]
+        )
+        return ImageHeader(
+            scheme=metadata["scheme"],
+            device=device_of(metadata["device"]),
+            age_seconds=float(metadata["age_seconds"]),
+            store=DigitalStore(**{**store, "indices": tuple(store["indices"])}),
+            store_bytes=int(metadata["store_bytes"]),
+            payload_bytes=int(metadata["payload_bytes"]),
+            tensors=tensors,
+        )
+    except (KeyError, TypeError, ValueError, SoftcellError) as error:
+        raise FormatError(f"this file does not describe a cell image ({error})") from None
+
+
+@dataclass(frozen=True)
+class Region:
+    """A run of cells that belong together.
+
+    Args:
+        label: Name of the region: "cells/NAME" for a tensor, "store" for the digital store. It
+            names the random stream of the region's cells.
+        index: Number of the tensor, or None for the digital store.
+        cells: Number of cells.
+    """
+
+    label: str
+    index: int | None
+    cells: int
+
+
+class CellImage:
+    """A cell image file opened for reading; a context manager.
+
+    Args:
+        path: The file, as `softcell write` makes it.
+
+    Raises:
+        InputError: There is no such file.
+        FormatError: The file is truncated, altered or no cell image.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._container = Container(path)
+        try:
+            self.header = header_of(self._container.metadata)
+            self._check_sections()
+        except SoftcellError as error:
+            self._container.close()
+            raise FormatError(f"{path}: {error}") from None
+
+    def _check_sections(self) -> None:
+        sections = self._container.sections
+        for region in self.regions():
+            section = STORE if region.index is None else levels_section(region.index)
+            if region.index is None:
+                expected = -(-self.header.store.coded_bits(self.header.store_bytes) // 8)
+            else:
+                expected = region.cells
+            found = sections[section].length if section in sections else 0
+            if found != expected:
+                raise FormatError(f"section {section} holds {found} bytes, expected {expected}")
+
+    def regions(self) -> Iterator[Region]:
+        """Yield the regions in the order in which cells are exported: tensors, then the store."""
+        for index, tensor in enumerate(self.header.tensors):
+            if tensor.cells:
+                yield Region(f"cells/{tensor.info.name}", index, tensor.cells)
+        if self.header.store_cells:
+            yield Region(STORE, None, self.header.store_cells)
+
+    def levels(self, region: Region, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the level indices of cells start to stop of a region.
+
+        In the digital store `start` must begin a byte of coded bits (a multiple of 8 will do).
+
+        Raises:
+            FormatError: The file was altered.
+        """
+        if region.index is not None:
+            return self._container.read(levels_section(region.index), start, stop)
+        width = self.header.store.bits_per_symbol
+        packed = self._container.read(STORE, start * width // 8, -(-stop * width // 8))
+        padding = (stop - start) * width - 8 * len(packed)
+        if padding > 0:
+            packed = np.append(packed, np.uint8(0))
+        return self.header.store.level_indices(packed, stop - start)
+
+    def verify(self) -> None:
+        """Check every byte of the file.
+
+        Raises:
+            FormatError: The file was altered.
+        """
+        self._container.verify()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+RUN_CELLS = 1 << 20
+"""Cells handled at a time where a region is processed in runs; a multiple of 8."""
+
+STORE_RUN = FRAMES
+"""Code words handled at a time in the digital store; a multiple of 8."""

@@ -1,0 +1,121 @@
+"""Where readings come from: a simulated chip, or measurements of a real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.errors import InputError
+from softcell.image.cell_image import CellImage, Region
+from softcell.streams import Stream
+
+
+class Readings(Protocol):
+    """Readings of the cells of an image."""
+
+    @property
+    def age_seconds(self) -> float:
+        """Age of the cells when they were read."""
+        ...
+
+    def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the readings of cells start to stop of a region, on the device's axis."""
+        ...
+
+
+class SimulatedChip:
+    """A chip that the image is written to, aged and read once, all decided by a seed.
+
+    Every cell's randomness depends on the seed, its region's name and its place there, so that any
+    part of the chip can be had by itself.
+
+    Args:
+        image: The image to write.
+        seed: Which chip: an integer from 0.
+        age_seconds: Age at which the chip is read, at least 0.
+        read: Which of the reads of this chip at this age.
+    """
+
+    def __init__(self, image: CellImage, *, seed: int, age_seconds: float = 0.0, read: int = 0):
+        if not (np.isfinite(age_seconds) and age_seconds >= 0):
+            raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
+        Stream.of(seed, "")  # a bad seed is reported here, not in the midst of the work
+        self._image, self._seed, self._read = image, seed, read
+        self._age_seconds = float(age_seconds)
+
+    @property
+    def age_seconds(self) -> float:
+        """Age of the cells when they are read, in seconds."""
+        return self._age_seconds
+
+    def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
+        """Write, age and read cells start to stop of a region."""
+        device = self._image.header.device
+        writing = Stream.of(self._seed, f"write/{region.label}").at(start)
+        reading = Stream.of(self._seed, f"read/{self._read}/{region.label}").at(start)
+        levels = self._image.levels(region, start, stop).astype(np.float32) / np.float32(255)
+        cells = device.age(device.write(levels, stream=writing), self._age_seconds)
+        return device.read(cells, stream=reading)
+
+
+class MeasuredReadings:
+    """Readings that were measured on a chip, in the device's unit and the order of the export.
+
+    Args:
+        image: The image that the chip was programmed from.
+        path: NumPy file (.npy) of shape (cells,), or CSV with a column `reading`.
+        age_seconds: Age of the cells when they were measured.
+
+    Raises:
+        InputError: The file is not readable, or holds another number of readings than the image
+            has cells.
+    """
+
+    def __init__(self, image: CellImage, path: Path | str, *, age_seconds: float = 0.0) -> None:
+        self._device = image.header.device
+        self._age_seconds = float(age_seconds)
+        self._values = _load(Path(path))
+        cells = image.header.cells
+        if self._values.shape != (cells,):
+            raise InputError(
+                f"{path}: readings of shape {self._values.shape}; this image has {cells} cells and "
+                f"needs shape ({cells},), in the order of `softcell export`"
+            )
+        self._start: dict[str, int] = {}
+        at = 0
+        for region in image.regions():
+            self._start[region.label] = at
+            at += region.cells
+
+    @property
+    def age_seconds(self) -> float:
+        """Age of the cells when they were measured, in seconds."""
+        return self._age_seconds
+
+    def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
+        """Return measured readings, converted to the device's axis."""
+        first = self._start[region.label]
+        values = self._values[first + start : first + stop]
+        return self._device.reading_axis.from_unit(values).astype(np.float32)
+
+
+def _load(path: Path) -> NDArray:
+    try:
+        if path.suffix == ".csv":
+            values = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
+            if values.dtype.names is None or "reading" not in values.dtype.names:
+                raise InputError(f"{path}: expected a header line with a column named reading")
+            return np.atleast_1d(values["reading"])
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a readable .npy or .csv file of readings ({error})") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected an array of numbers")
+    return values

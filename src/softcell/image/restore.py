@@ -1,0 +1,208 @@
+"""From readings back to weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate import Progress
+from softcell.channel import channel_of
+from softcell.codes.analog import SideInformation, decode_rows, decode_side, tables_of
+from softcell.codes.digital import FORMATS
+from softcell.errors import FormatError, SoftcellError
+from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageTensor, Region
+from softcell.image.readings import Readings
+from softcell.weights import TensorInfo, tensor_of_bytes
+
+
+class DecodingError(SoftcellError):
+    """Code words failed where a single wrong bit makes the rest meaningless."""
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """How the digital store fared.
+
+    Args:
+        frames: Code words read.
+        failed: Code words that could not be corrected; their bytes are as received.
+        corrected: Bit errors corrected in the others.
+    """
+
+    frames: int = 0
+    failed: int = 0
+    corrected: int = 0
+
+
+class Restoration:
+    """Decodes an image from readings, tensor by tensor.
+
+    Args:
+        image: The image.
+        readings: Its cells' readings; the decoder knows their age.
+        threads: Runs of cells decoded at a time; by default one for each processor. The result
+            does not depend on it.
+    """
+
+    def __init__(self, image: CellImage, readings: Readings, *, threads: int | None = None) -> None:
+        self._image, self._readings = image, readings
+        self._threads = threads or os.cpu_count() or 1
+        self._design = channel_of(image.header.device, image.header.age_seconds)
+        self._channel = channel_of(image.header.device, readings.age_seconds)
+        self._regions = {region.index: region for region in image.regions()}
+        self._runs: dict[int, ReadReport] = {}
+        self._last: dict[int, NDArray[np.uint8]] = {}
+
+    @property
+    def report(self) -> ReadReport:
+        """The state of the code words read so far."""
+        runs = self._runs.values()
+        return ReadReport(
+            sum(r.frames for r in runs), sum(r.failed for r in runs), sum(r.corrected for r in runs)
+        )
+
+    def tensors(self, progress: Progress | None = None) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield name and values of every tensor, in the image's order.
+
+        Floating-point tensors come as float32, others in their own type.
+
+        Raises:
+            DecodingError: Side information of an analog tensor could not be corrected.
+        """
+        tensors = self._image.header.tensors
+        for index, tensor in enumerate(tensors):
+            yield tensor.info.name, self.tensor(index)
+            if progress:
+                progress("read", index + 1, len(tensors))
+
+    def tensor(self, index: int) -> NDArray[Any]:
+        """Return the values of one tensor."""
+        tensor = self._image.header.tensors[index]
+        if tensor.info.size == 0:
+            return _values(np.empty(0, np.uint8), tensor.info)
+        data, failed = self._stored(tensor)
+        if tensor.kind == "analog":
+            return self._analog(index, tensor, data, failed)
+        if tensor.kind == "raw":
+            return _values(data, tensor.info)
+        if tensor.kind not in FORMATS:
+            raise FormatError(f"tensor {tensor.info.name!r} is of unknown kind {tensor.kind!r}")
+        values = FORMATS[tensor.kind].decode(data, tensor.info.shape)
+        # An uncorrected code word can make any bit pattern: keep the network's arithmetic finite.
+        return np.nan_to_num(values, copy=False) if failed else values
+
+    def _stored(self, tensor: ImageTensor) -> tuple[NDArray[np.uint8], int]:
+        """Return a tensor's bytes in the digital store and the failed code words among them."""
+        run = STORE_RUN * self._image.header.store.frame_bytes
+        first, last = tensor.offset // run, (tensor.offset + tensor.nbytes - 1) // run
+        out = np.empty(tensor.nbytes, np.uint8)
+
+        def fill(number: int) -> None:
+            data = self._run(number)
+            start = number * run - tensor.offset
+            piece = data[max(-start, 0) : tensor.nbytes - start]
+            out[max(start, 0) : max(start, 0) + len(piece)] = piece
+
+        self._each(fill, range(first, last + 1))
+        return out, sum(self._runs[number].failed for number in range(first, last + 1))
+
+    def _run(self, number: int) -> NDArray[np.uint8]:
+        """Return the bytes of one run of code words; the last one decoded is kept."""
+        kept = self._last.get(number)
+        if kept is not None:
+            return kept
+        header = self._image.header
+        store = header.store
+        first = number * STORE_RUN * store.frame_bytes
+        size = min(STORE_RUN * store.frame_bytes, header.store_bytes - first)
+        start = number * STORE_RUN * store.code.n // store.bits_per_symbol
+        stop = start + store.cells(size)
+        region = self._regions[None]
+        bits = []
+        for at in range(start, stop, RUN_CELLS):
+            readings = self._readings.read(region, at, min(at + RUN_CELLS, stop))
+            bits.append(store.detect(self._channel, readings))
+        decoded = store.decode(np.concatenate(bits), size)
+        self._runs[number] = ReadReport(
+            len(decoded.failed), int(decoded.failed.sum()), decoded.corrected
+        )
+        self._last = {number: decoded.data}
+        return decoded.data
+
+    def _analog(
+        self, index: int, tensor: ImageTensor, data: NDArray[np.uint8], failed: int
+    ) -> NDArray[np.float32]:
+        shape = tensor.info.shape
+        rows = shape[0] if len(shape) > 1 else 1
+        try:
+            side = decode_side(data, (rows, tensor.info.size // rows))
+            row_cells = side.code.row_cells(side.classes)
+            if int(row_cells.sum()) != tensor.cells:
+                raise FormatError(f"it asks for {row_cells.sum()} cells of {tensor.cells}")
+        except FormatError as error:
+            reason = f"{failed} code words near it failed" if failed else str(error)
+            raise DecodingError(
+                f"side information of tensor {tensor.info.name!r} is lost: {reason}; read the image "
+                f"at an age of at most {self._image.header.age_seconds:g} s, for which it was planned"
+            ) from None
+        out = np.empty(side.classes.shape, np.float32)
+        region = self._regions.get(index)
+        if region is None:  # every weight is a zero of the mask
+            return np.zeros(shape, np.float32)
+        work = partial(self._decode_rows, region, side, np.cumsum(row_cells), out)
+        self._each(work, _row_runs(row_cells))
+        return out.reshape(shape)
+
+    def _decode_rows(
+        self,
+        region: Region,
+        side: SideInformation,
+        ends: NDArray[np.int64],
+        out: NDArray[np.float32],
+        rows: slice,
+    ) -> None:
+        start = int(ends[rows.start - 1]) if rows.start else 0
+        stop = int(ends[rows.stop - 1])
+        parts = [
+            self._readings.read(region, at, min(at + RUN_CELLS, stop))
+            for at in range(start, stop, RUN_CELLS)
+        ]
+        readings = np.concatenate(parts) if parts else np.empty(0, np.float32)
+        tables = tables_of(side.code, self._design, self._channel)
+        out[rows] = decode_rows(
+            readings, side.classes[rows], side.negative[rows], side.code, tables, rows.start
+        )
+
+    def _each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
+        items = list(items)
+        if self._threads == 1 or len(items) == 1:
+            for item in items:
+                work(item)
+            return
+        with ThreadPoolExecutor(self._threads) as pool:
+            for _ in pool.map(work, items):
+                pass
+
+
+def _row_runs(row_cells: NDArray[np.int64]) -> list[slice]:
+    """Return runs of rows of at most RUN_CELLS cells, or of one row."""
+    runs, first, held = [], 0, 0
+    for row, cells in enumerate(row_cells):
+        if held and held + cells > RUN_CELLS:
+            runs.append(slice(first, row))
+            first, held = row, 0
+        held += int(cells)
+    runs.append(slice(first, len(row_cells)))
+    return runs
+
+
+def _values(data: NDArray[np.uint8], info: TensorInfo) -> NDArray[Any]:
+    """Return a tensor of its own bytes."""
+    return tensor_of_bytes(data, info.dtype, info.name).reshape(info.shape)

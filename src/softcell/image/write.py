@@ -1,0 +1,133 @@
+"""Write a planned network to a cell image, tensor by tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate import Plan, Progress, TensorPlan, as_rows, finite_weights
+from softcell.channel import Channel, channel_of
+from softcell.codes.analog import AnalogCode, encode_rows, encode_side, tables_of
+from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
+from softcell.errors import InputError
+from softcell.image.cell_image import STORE, ImageHeader, ImageTensor, levels_section
+from softcell.image.container_writer import ContainerWriter
+from softcell.weights import Weights
+
+_RUN_WEIGHTS = 1 << 20
+
+
+class _StoreWriter:
+    """Bytes in, coded bits out, in runs of whole code words."""
+
+    def __init__(self, store: DigitalStore, container: ContainerWriter) -> None:
+        self._store, self._container = store, container
+        self._run = FRAMES * store.frame_bytes
+        self._waiting = np.empty(self._run, np.uint8)
+        self._held = 0
+        self.written = 0
+
+    def append(self, data: NDArray[np.uint8]) -> None:
+        self.written += len(data)
+        while len(data):
+            part = data[: self._run - self._held]
+            self._waiting[self._held : self._held + len(part)] = part
+            self._held += len(part)
+            data = data[len(part) :]
+            if self._held == self._run:
+                self._flush()
+
+    def finish(self) -> None:
+        if self._held:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._container.append(STORE, self._store.encode(self._waiting[: self._held]))
+        self._held = 0
+
+
+def write_image(
+    weights: Weights, plan: Plan, path: Path | str, *, progress: Progress | None = None
+) -> ImageHeader:
+    """Write the levels of every cell and what a decoder needs to one file.
+
+    Args:
+        weights: The network's tensors, as the plan was made for; each is read once.
+        plan: The plan.
+        path: File to write. It appears when it is complete and not before.
+        progress: Called after every tensor.
+
+    Returns:
+        The image's header, which counts the cells.
+
+    Raises:
+        InputError: The weights are others than the plan's, or the file cannot be written.
+    """
+    if tuple(weights.names) != tuple(t.info.name for t in plan.tensors):
+        raise InputError("the plan was made for other tensors than these weights have")
+    channel = channel_of(plan.device, plan.age_seconds)
+    tensors, payload = [], 0
+    with ContainerWriter(path) as container:
+        store = _StoreWriter(plan.store, container)
+        for index, tensor in enumerate(plan.tensors):
+            if weights.info(tensor.info.name) != tensor.info:
+                raise InputError(f"tensor {tensor.info.name!r} is not the one that was planned")
+            offset = store.written
+            cells = 0
+            if tensor.code is not None:
+                rows = as_rows(finite_weights(weights, tensor.info.name))
+                store.append(encode_side(tensor.code, rows))
+                cells = _write_levels(rows, tensor.code, channel, container, levels_section(index))
+            elif tensor.info.size:
+                data, side = _bytes(weights, tensor)
+                store.append(data)
+                if len(tensor.info.shape) > 1 or plan.target is None:
+                    payload += len(data) - side
+            nbytes = store.written - offset
+            tensors.append(ImageTensor(tensor.info, tensor.kind, offset, nbytes, cells))
+            if progress:
+                progress("write", index + 1, len(plan.tensors))
+        store.finish()
+        header = ImageHeader(
+            plan.scheme,
+            plan.device,
+            plan.age_seconds,
+            plan.store,
+            store.written,
+            payload,
+            tuple(tensors),
+        )
+        container.finish(header.metadata())
+    return header
+
+
+def _bytes(weights: Weights, tensor: TensorPlan) -> tuple[NDArray[np.uint8], int]:
+    """Return the bytes of a tensor that is stored digitally, and how many of them are scales."""
+    if tensor.kind == "raw":
+        return weights.raw(tensor.info.name), 0
+    number_format = FORMATS[tensor.kind]
+    values = finite_weights(weights, tensor.info.name)
+    try:
+        return number_format.encode(values), number_format.side(tensor.info.shape)
+    except InputError as error:
+        raise InputError(f"tensor {tensor.info.name!r}: {error}") from None
+
+
+def _write_levels(
+    rows: NDArray[np.float32],
+    code: AnalogCode,
+    channel: Channel,
+    container: ContainerWriter,
+    section: str,
+) -> int:
+    tables = tables_of(code, channel, channel)
+    step = max(_RUN_WEIGHTS // max(rows.shape[1], 1), 1)
+    written = 0
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step]
+        levels = encode_rows(part, code.classes(part), code, tables, first)
+        container.append(section, levels)
+        written += len(levels)
+    return written
