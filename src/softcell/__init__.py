@@ -1,1 +1,58 @@
-"""Store the weights of neural networks in noisy memory cells."""
+"""Store the weights of neural networks in noisy memory cells, with as few cells as possible.
+
+    >>> import softcell
+    >>> softcell.parse_device("pcm-partial-reset").level_axis.unit
+    'V'
+
+`write` puts a network into a cell image, `read` takes it from a simulated chip, `compare` shows
+what every scheme keeps of its accuracy. The same is on the command line as `softcell`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softcell.api import compare, read, restore, write
+    from softcell.curvature import diagonal_fisher
+    from softcell.devices import fit_measurements, parse_device
+    from softcell.errors import SoftcellError
+    from softcell.evaluate import bounds
+
+_HOME = {
+    "write": "softcell.api",
+    "read": "softcell.api",
+    "restore": "softcell.api",
+    "compare": "softcell.api",
+    "diagonal_fisher": "softcell.curvature",
+    "fit_measurements": "softcell.devices",
+    "parse_device": "softcell.devices",
+    "SoftcellError": "softcell.errors",
+    "bounds": "softcell.evaluate",
+}
+
+__all__ = [
+    "SoftcellError",
+    "bounds",
+    "compare",
+    "diagonal_fisher",
+    "fit_measurements",
+    "parse_device",
+    "read",
+    "restore",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `softcell --help` waits for neither numba nor torch."""
+    if name == "__version__":
+        from softcell.version import VERSION
+
+        return VERSION
+    if name not in _HOME:
+        raise AttributeError(f"module 'softcell' has no attribute {name!r}")
+    if name == "bounds":
+        return importlib.import_module("softcell.evaluate.bounds")
+    return getattr(importlib.import_module(_HOME[name]), name)

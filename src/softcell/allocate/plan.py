@@ -232,7 +232,9 @@ class _Planner:
         budget = self._budget - self._cells_of_bits(bits)
         if self._scheme.has("sensitivity"):
             return self._share_by_sensitivity(codes, ranges, counts, budget)
-        units = sum(float((counts[n][:, 1:] @ class_cells(counts[n].shape[1] - 1)).sum()) for n in codes)
+        units = sum(
+            float((counts[n][:, 1:] @ class_cells(counts[n].shape[1] - 1)).sum()) for n in codes
+        )
         mean = budget / max(units, 1.0)
         for name, code in codes.items():
             columns = [even_cells(len(code.cells), mean * c) for c in class_cells(len(code.ranges))]

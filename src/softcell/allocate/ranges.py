@@ -150,7 +150,9 @@ def _symmetric(magnitudes: Histogram) -> Histogram:
 
 def _quantile(histogram: Histogram, share: float) -> float:
     cumulative = np.cumsum(histogram.counts) / histogram.counts.sum()
-    return float(histogram.values[min(int(np.searchsorted(cumulative, share)), len(cumulative) - 1)])
+    return float(
+        histogram.values[min(int(np.searchsorted(cumulative, share)), len(cumulative) - 1)]
+    )
 
 
 def _entropy(share: float) -> float:

@@ -115,7 +115,9 @@ def _load(path: Path) -> NDArray:
     except (OSError, ValueError, EOFError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not a readable .npy or .csv file of readings ({error})") from None
+        raise InputError(
+            f"{path}: not a readable .npy or .csv file of readings ({error})"
+        ) from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise InputError(f"{path}: expected an array of numbers")
     return values

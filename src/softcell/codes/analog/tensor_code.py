@@ -151,7 +151,16 @@ def decode_rows(
     out = np.empty(classes.shape, np.float32)
     low, inverse = np.float32(tables.low), np.float32(1 / tables.step)
     _decode(
-        readings, classes, negative, cells, tables.positions, low, inverse, tables.scale, code.sign, out
+        readings,
+        classes,
+        negative,
+        cells,
+        tables.positions,
+        low,
+        inverse,
+        tables.scale,
+        code.sign,
+        out,
     )
     return out
 

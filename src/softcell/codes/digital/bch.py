@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from softcell.codes.digital.bch_kernels import decode_frames, encode_frames
@@ -247,12 +247,12 @@ def _checked_frames(
 
 
 def _for_frames(work: Callable[[slice], None], frames: int, length: int) -> None:
-    """Do the work on all frames, on as many threads as torch may use where it is worth it.
+    """Do the work on all frames, on as many threads as there are processors where it is worth it.
 
     These are plain threads on kernels that release the lock, rather than numba's own parallel
     loops: those abort the process when two threads, or a forked child, enter them.
     """
-    threads = min(torch.get_num_threads(), frames, frames * length // _BITS_PER_THREAD)
+    threads = min(os.cpu_count() or 1, frames, frames * length // _BITS_PER_THREAD)
     if threads <= 1:
         work(slice(0, frames))
         return

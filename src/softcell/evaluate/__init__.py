@@ -1,0 +1,1 @@
+"""How good are stored weights: tasks, trials, statistics, bounds."""

@@ -1,0 +1,112 @@
+"""What was measured, in one schema for every scheme."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from softcell.atomic_file import AtomicFile
+from softcell.errors import FormatError, InputError
+
+SCHEMA = "softcell.results/1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Accuracy of one scheme over independently written chips, and what it cost.
+
+    Args:
+        task: Name of the task.
+        model: Name of the network.
+        device: Specification of the device.
+        age_seconds: Age at which the chips were read.
+        scheme: Name of the scheme.
+        target_cells_per_weight: Cells per weight that were asked for; None for conventional.
+        cells_per_weight: All cells over all weights.
+        side_cells_per_weight: Those among them that hold side information.
+        accuracy_mean: Mean over the chips, from 0 to 1 for our tasks.
+        accuracy_ci95: 95 % interval of the mean (Student's t).
+        float_accuracy: Accuracy of the network as given, on the same images.
+        seeds: Number of chips.
+        images: Number of test images; 0 where the user's own function evaluates.
+        sdr_db: Signal-to-distortion ratio over all weights in dB, errors averaged over chips. The
+            rounding of the weights' own format counts as an error, so that it is finite.
+        limit_cells_per_weight: Least cells per weight at the sensitivity-weighted distortion
+            reached, R(D) / C.
+        capacity_bits: Capacity of a cell at that age.
+        code_words: Code words of the digital store, over all chips.
+        failed_code_words: Those that could not be corrected.
+        first_seed: The chips' seeds count from here.
+        accuracies: Accuracy of each chip.
+        version: Version of softcell.
+    """
+
+    task: str
+    model: str
+    device: str
+    age_seconds: float
+    scheme: str
+    target_cells_per_weight: float | None
+    cells_per_weight: float
+    side_cells_per_weight: float
+    accuracy_mean: float
+    accuracy_ci95: tuple[float, float]
+    float_accuracy: float
+    seeds: int
+    images: int
+    sdr_db: float
+    limit_cells_per_weight: float
+    capacity_bits: float
+    code_words: int = 0
+    failed_code_words: int = 0
+    first_seed: int = 0
+    accuracies: tuple[float, ...] = field(default=(), repr=False)
+    version: str = ""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells one measurement from another, apart from its outcome."""
+        return (
+            *(self.task, self.model, self.device, self.age_seconds, self.scheme),
+            *(self.target_cells_per_weight, self.seeds, self.first_seed, self.images),
+            self.version,
+        )
+
+
+def write_results(path: Path | str, results: Sequence[Result]) -> None:
+    """Write results as JSON, whole or not at all."""
+    text = json.dumps({"schema": SCHEMA, "results": [asdict(r) for r in results]}, indent=1)
+    with AtomicFile(path) as file:
+        file.write(text.encode())
+        file.commit()
+
+
+def read_results(path: Path | str) -> list[Result]:
+    """Read results written by `write_results`.
+
+    Raises:
+        InputError: There is no such file.
+        FormatError: The file is of another schema.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: not a readable JSON file ({error})") from None
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise FormatError(f"{path}: expected the schema {SCHEMA}")
+    known = {f.name for f in fields(Result)}
+    try:
+        rows = [{k: v for k, v in row.items() if k in known} for row in values["results"]]
+        for row in rows:
+            low, high = row["accuracy_ci95"]
+            row["accuracy_ci95"] = (low, high)
+            row["accuracies"] = tuple(row.get("accuracies", ()))
+        return [Result(**row) for row in rows]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path}: a result is not complete ({error})") from None

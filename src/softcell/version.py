@@ -1,0 +1,3 @@
+"""The version of softcell, which results carry."""
+
+VERSION = "0.1.0"
