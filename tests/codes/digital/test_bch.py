@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from softcell.codes.digital.bch import BCH
 from softcell.errors import InputError
@@ -204,7 +203,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads(monkeypatch):
     noise = rng.random((7001, code.n)) < 0.006
     results = []
     for threads in (1, 2, 3, 7):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
         codewords = code.encode(bits)
         decoded = code.decode(codewords ^ noise)
         assert decoded.failed.any()
