@@ -135,6 +135,7 @@ def restore(
         with WeightsWriter(output, [t.info for t in image.header.tensors]) as writer:
             for name, values in restoration.tensors(progress):
                 writer.write(name, values)
+                del values  # or the next tensor would be decoded beside it
             writer.finish()
         return restoration.report
 

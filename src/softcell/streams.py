@@ -27,6 +27,11 @@ _MULTIPLIER = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (np.uint64(0x9E3779B9), np.uint64(0xBB67AE85))
 _SHIFT = np.uint64(32)
 
+LANES = 64
+"""Counters that are evaluated side by side."""
+_GROUP = 4 * LANES  # words of these counters
+_GROUPS = 8  # handled at a time, so that what passes between loops stays in the nearest cache
+
 
 @njit(cache=True, inline="always")
 def _philox(c0, c1, c2, c3, k0, k1):
@@ -47,52 +52,76 @@ def _philox(c0, c1, c2, c3, k0, k1):
 
 @njit(cache=True, nogil=True)
 def _fill_words(out, key, draw, first):
-    """Fill out (blocks, 4) with the words of counters first, first + 1, ... of (key, draw)."""
+    """Fill out (groups, 4, LANES) with the words of groups first, first + 1, ... of (key, draw).
+
+    A group is LANES counters; its first words come first, so that the inner loop is whole vectors.
+    """
     k0, k1 = key & _MASK, key >> _SHIFT
-    for i in range(out.shape[0]):
-        counter = first + np.uint64(i)
-        w0, w1, w2, w3 = _philox(counter & _MASK, counter >> _SHIFT, draw, np.uint64(0), k0, k1)
-        out[i, 0] = w0
-        out[i, 1] = w1
-        out[i, 2] = w2
-        out[i, 3] = w3
+    for group in range(out.shape[0]):
+        base = (first + np.uint64(group)) * np.uint64(LANES)
+        low, high = base & _MASK, base >> _SHIFT
+        for lane in range(LANES):
+            w0, w1, w2, w3 = _philox(low + np.uint64(lane), high, draw, np.uint64(0), k0, k1)
+            out[group, 0, lane] = w0
+            out[group, 1, lane] = w1
+            out[group, 2, lane] = w2
+            out[group, 3, lane] = w3
 
 
 @lru_cache(maxsize=1)
 def _normal_table() -> NDArray[np.float32]:
     """Cubics of the normal quantile, one for each eighth of an octave of the tail probability.
 
-    A word's upper 31 bits, plus one half, are a probability p in (0, 1/2) in units of 2**-32; as
-    a float32 its exponent and first three mantissa bits name the segment. Chebyshev nodes keep
-    the error below 1e-6 standard deviations everywhere.
+    A word's upper 31 bits plus one half, over 2**32, are a probability p below 1/2; as a float32
+    its exponent and first three mantissa bits name the segment. Chebyshev nodes keep the error
+    below 1e-6 standard deviations everywhere.
     """
-    octaves, parts, nodes = 33, 8, 4
-    table = np.zeros((octaves * parts, nodes), np.float64)
+    nodes, segments = 4, 33 * 8
     x = np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes) * 0.5 + 0.5
-    for octave in range(octaves):
-        for part in range(parts):
-            low = 2.0**octave * (1 + part / parts)
-            p = (low + x * (2.0**octave / parts)) * 2.0**-33
-            table[octave * parts + part] = np.polynomial.polynomial.polyfit(
-                x, ndtri(np.minimum(p, 0.5)), nodes - 1
-            )
+    table = np.zeros((segments, nodes))
+    for segment in range(segments):
+        octave, part = divmod(segment, 8)
+        p = 2.0 ** (octave - 33) * (1 + (part + x) / 8)
+        table[segment] = np.polynomial.polynomial.polyfit(x, ndtri(np.minimum(p, 0.5)), nodes - 1)
     return table.astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
 def _words_to_normal(words, out, table):
-    """Map each word to a standard normal number: its lowest bit is the sign."""
+    """Map at most _GROUPS groups of words to standard normal numbers: the lowest bit is the sign.
+
+    The table is looked up in a loop of its own, so that the rest runs in SIMD lanes.
+    """
+    segment = np.empty(_GROUPS * _GROUP, np.uint32)
+    fraction = np.empty(_GROUPS * _GROUP, np.float32)
+    sign = np.empty(_GROUPS * _GROUP, np.float32)
     for i in range(words.size):
-        word = words[i]
-        # p = (2 * (word >> 1) + 1) / 2**33, an odd integer below 2**32: never zero
-        bits = np.float64(word | np.uint32(1)).view(np.uint64)
-        segment = (bits >> np.uint64(49)) - np.uint64(1023 * 8)
-        fraction = np.float32(bits & np.uint64((1 << 49) - 1)) * np.float32(2.0**-49)
-        value = table[segment, 3]
-        value = value * fraction + table[segment, 2]
-        value = value * fraction + table[segment, 1]
-        value = value * fraction + table[segment, 0]
-        out[i] = value if word & np.uint32(1) else -value
+        p = np.float32(np.int32(words[i] >> np.uint32(1))) + np.float32(0.5)
+        bits = np.float32(p).view(np.int32)
+        segment[i] = np.uint32((bits >> 20) - 126 * 8)
+        fraction[i] = np.float32(np.int32(bits & 0xFFFFF)) * np.float32(2.0**-20)
+        sign[i] = np.float32(1 - 2 * np.int32(words[i] & np.uint32(1)))
+    for i in range(words.size):
+        s, x = segment[i], fraction[i]
+        value = table[s, 3] * x + table[s, 2]
+        value = value * x + table[s, 1]
+        value = value * x + table[s, 0]
+        out[i] = value * sign[i]
+
+
+@njit(cache=True, nogil=True)
+def _fill_normal(out, key, draw, first, skip, table):
+    """Fill out with the normal numbers of group `first` on, without the first `skip`."""
+    words = np.empty((_GROUPS, 4, LANES), np.uint32)
+    flat = words.reshape(-1)
+    done = 0
+    while done < out.size:
+        count = min(flat.size - skip, out.size - done)
+        _fill_words(words[: (skip + count + _GROUP - 1) // _GROUP], key, draw, first)
+        _words_to_normal(flat[skip : skip + count], out[done : done + count], table)
+        done += count
+        first += np.uint64(_GROUPS)
+        skip = 0
 
 
 @dataclass(frozen=True)
@@ -138,21 +167,32 @@ class Stream:
 
     def words(self, count: int, *, draw: int = 0) -> NDArray[np.uint32]:
         """Return one 32-bit word for each of `count` cells; `draw` numbers the draws of a cell."""
-        first, skip = divmod(self.start, 4)
-        out = np.empty(((skip + count + 3) // 4, 4), np.uint32)
+        _check(count, draw)
+        first, skip = divmod(self.start, _GROUP)
+        out = np.empty((-(-(skip + count) // _GROUP), 4, LANES), np.uint32)
         _fill_words(out, np.uint64(self.key), np.uint64(draw), np.uint64(first))
         return out.reshape(-1)[skip : skip + count]
 
     def normal(self, count: int, *, draw: int = 0) -> NDArray[np.float32]:
         """Return standard normal numbers, shape (count,), within +-6.4."""
-        out = np.empty(count, np.float32)
-        _words_to_normal(self.words(count, draw=draw), out, _normal_table())
+        _check(count, draw)
+        first, skip = divmod(self.start, _GROUP)
+        out, table = np.empty(count, np.float32), _normal_table()
+        _fill_normal(out, np.uint64(self.key), np.uint64(draw), np.uint64(first), skip, table)
         return out
 
     def uniform(self, count: int, *, draw: int = 0) -> NDArray[np.float32]:
-        """Return numbers uniform in (0, 1), shape (count,), multiples of 2**-24 plus 2**-25."""
-        top = self.words(count, draw=draw) >> np.uint32(8)
-        return (top.astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)
+        """Return numbers uniform in (0, 1), shape (count,), multiples of 2**-23 plus 2**-24."""
+        # 23 bits and a half are all that float32 holds below 1: one bit more would round up to 1.
+        top = self.words(count, draw=draw) >> np.uint32(9)
+        return (top.astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+
+
+def _check(count: int, draw: int) -> None:
+    if count < 0 or not 0 <= draw < 2**32:
+        raise InputError(
+            f"a stream draws for 0 or more cells, numbered from 0 to 2**32 - 1: got {count}, {draw}"
+        )
 
 
 def _digest(text: str) -> int:

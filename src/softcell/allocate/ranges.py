@@ -74,7 +74,7 @@ def tensor_ranges(
                 Histogram(magnitudes.values[side], magnitudes.counts[side])
                 for side in (below, ~below)
             ]
-            first = replace(_range(parts[0], scheme, channel, 0.0, reads), high=threshold)
+            first = _range(parts[0], scheme, channel, 0.0, reads, threshold)
             second = _range(parts[1], scheme, channel, threshold, reads * LARGE_CELLS)
             return _costs([first, second], parts, channel)
     low = 0.0 if scheme.has("sign") else None
@@ -103,7 +103,7 @@ def choose_large(
     """
     best, best_cost = 0.0, np.inf
     for large in (0.0, *LARGE_FRACTIONS):
-        mask = _entropy(large) / bits_per_cell
+        mask = binary_entropy(large) / bits_per_cell
         reads = (cells_per_weight - mask) / (1 + large * (LARGE_CELLS - 1))
         if large and reads < 1:
             continue
@@ -115,16 +115,26 @@ def choose_large(
     return best
 
 
+def binary_entropy(share: float) -> float:
+    """Return the bits that tell whether an event of this probability happened."""
+    if not 0 < share < 1:
+        return 0.0
+    return float(-share * np.log2(share) - (1 - share) * np.log2(1 - share))
+
+
 def _range(
-    values: Histogram, scheme: Scheme, channel: Channel, low: float | None, reads: float
+    values: Histogram,
+    scheme: Scheme,
+    channel: Channel,
+    low: float | None,
+    reads: float,
+    high: float | None = None,
 ) -> ValueRange:
+    """Return the range of some values from `low` (None: symmetric), to `high` if that is given."""
     if scheme.has("adaptive"):
-        chosen = choose_range_above(values, channel, low=low, reads=reads)
+        chosen = choose_range_above(values, channel, low=low, reads=reads, high=high)
     else:
-        largest = float(np.abs(values.values).max())
-        # The histogram knows centres of bins: the last bin ends half a width further.
-        if len(values.values) > 1:
-            largest += float(np.diff(values.values[-2:])[0]) / 2
+        largest = float(np.abs(values.values).max()) if high is None else high
         places = (0, PLACES) if scheme.has("inversion") else (0, 0)
         chosen = ValueRange(0.0, max(largest, low or 0.0), *places)
     high = stored_range(chosen.high)
@@ -153,9 +163,3 @@ def _quantile(histogram: Histogram, share: float) -> float:
     return float(
         histogram.values[min(int(np.searchsorted(cumulative, share)), len(cumulative) - 1)]
     )
-
-
-def _entropy(share: float) -> float:
-    if not 0 < share < 1:
-        return 0.0
-    return float(-share * np.log2(share) - (1 - share) * np.log2(1 - share))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,13 @@ from softcell.allocate.scheme import Scheme
 from softcell.codes.analog.value_range import Histogram
 from softcell.codes.digital.conventional import keeps_precision
 from softcell.errors import InputError
-from softcell.weights import TensorInfo, Weights
+from softcell.weights import TensorInfo, Weights, tensor_of_bytes
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
+_RUN = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,8 @@ def finite_weights(weights: Weights, name: str) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         result = values.astype(np.float32, copy=False)
     bad = int(result.size - np.isfinite(result).sum())
+    if bad and np.isfinite(values).all():
+        raise InputError(f"tensor {name!r} holds {bad} weights beyond float32; rescale it first")
     if bad:
         raise InputError(
             f"tensor {name!r} holds {bad} weights that are NaN or infinite; repair the network first"
@@ -87,54 +90,104 @@ def survey(
     Args:
         weights: The network's tensors.
         scheme: The scheme that will store them.
-        sensitivity: Diagonal Fisher information by tensor, of the tensor's shape. Without it a
-            relative error counts the same in every tensor.
+        sensitivity: Diagonal Fisher information by tensor, of the tensor's shape. See
+            `loss_weights` for tensors without.
         progress: Called after every tensor.
 
     Raises:
-        InputError: There is no weight at all, a weight is not finite, or a sensitivity has another
-            shape than its tensor.
+        InputError: There is no weight at all, a weight is not finite, or a sensitivity is not a
+            Fisher information of its tensor.
     """
     result = []
     for done, name in enumerate(weights.names, start=1):
-        result.append(_survey(weights, name, scheme, sensitivity))
+        result.append(_survey(weights, name, scheme))
         if progress:
             progress("survey", done, len(weights.names))
     if sum(each.info.size for each in result) == 0:
         raise InputError("the network has no weights: nothing to store")
-    return result
+    analog = [each for each in result if each.kind == "analog"]
+    felt = {
+        each.info.name: _felt_by_row(sensitivity[each.info.name], each.info)
+        for each in analog
+        if sensitivity is not None and each.info.name in sensitivity
+    }
+    if sensitivity is not None and analog and not felt and scheme.has("sensitivity"):
+        raise InputError(
+            f"the sensitivity has no tensor {analog[0].info.name!r}, nor any other of the network's "
+            "matrices; compute it on the same network"
+        )
+    overall = loss_weights(
+        {each.info.name: each.variance for each in analog},
+        {name: float(rows.mean()) for name, rows in felt.items()},
+    )
+    return [
+        replace(
+            each,
+            importance=felt.get(each.info.name, np.full(each.rows, overall[each.info.name])),
+        )
+        if each.kind == "analog"
+        else each
+        for each in result
+    ]
 
 
-def _survey(
-    weights: Weights,
-    name: str,
-    scheme: Scheme,
-    sensitivity: Mapping[str, NDArray[np.floating]] | None,
-) -> TensorSurvey:
+def loss_weights(variances: Mapping[str, float], fisher: Mapping[str, float]) -> dict[str, float]:
+    """Return what the loss feels of a squared error of one weight, tensor by tensor.
+
+    That is the Fisher information. A tensor without is taken to feel an error, relative to its
+    variance, as the median of the others does; where none has any, as 1.
+
+    Args:
+        variances: Variance of the weights of each tensor.
+        fisher: Mean Fisher information of those tensors for which it is known.
+
+    Example:
+        >>> loss_weights({"a": 4.0, "b": 2.0}, {"a": 3.0})
+        {'a': 3.0, 'b': 6.0}
+    """
+    relative = [fisher[name] * variances[name] for name in fisher if variances[name] > 0]
+    typical = float(np.median(relative)) if relative else 1.0
+    return {
+        name: fisher[name] if name in fisher else (typical / variance if variance > 0 else 0.0)
+        for name, variance in variances.items()
+    }
+
+
+def _survey(weights: Weights, name: str, scheme: Scheme) -> TensorSurvey:
     info = weights.info(name)
     nothing = Histogram(np.zeros(1), np.zeros(1))
     if info.dtype not in _FLOATS or info.size == 0:
+        tensor_of_bytes(np.empty(0, np.uint8), info.dtype, name)  # refuses what cannot be restored
         return TensorSurvey(info, "raw", nothing)
     values = finite_weights(weights, name)
     kind = _kind(info, values, scheme)
-    rows = as_rows(values)
-    variance = float(np.einsum("ij,ij->", rows, rows, dtype=np.float64) / rows.size)
     if kind != "analog":
-        return TensorSurvey(info, kind, nothing, variance=variance)
-    sizes = np.abs(rows)
-    stored = sizes[sizes > 0]
-    zeros = rows.size - stored.size
-    if sensitivity is not None and name in sensitivity:
-        fisher = np.asarray(sensitivity[name])
-        if fisher.shape != info.shape:
-            raise InputError(
-                f"sensitivity of {name!r} has shape {fisher.shape}, the tensor {info.shape}"
-            )
-        importance = as_rows(fisher).mean(axis=1, dtype=np.float64)
-    else:
-        importance = np.full(rows.shape[0], 1 / variance if variance > 0 else 0.0)
-    histogram = Histogram.of(stored if zeros else sizes)
-    return TensorSurvey(info, kind, histogram, zeros, variance, importance)
+        return TensorSurvey(info, kind, nothing)
+    sizes = Histogram.of(values, magnitudes=True)
+    some = sizes.values > 0
+    magnitudes = Histogram(sizes.values[some], sizes.counts[some]) if some.any() else nothing
+    zeros = int(sizes.counts[~some].sum())
+    flat = values.reshape(-1)
+    squares = sum(
+        float(np.sum(np.square(flat[start : start + _RUN], dtype=np.float64)))
+        for start in range(0, flat.size, _RUN)
+    )
+    return TensorSurvey(info, kind, magnitudes, zeros, squares / info.size)
+
+
+def _felt_by_row(fisher: NDArray[np.floating], info: TensorInfo) -> NDArray[np.float64]:
+    """Return the mean Fisher information of each row."""
+    fisher = np.asarray(fisher)
+    if fisher.shape != info.shape:
+        raise InputError(
+            f"sensitivity of {info.name!r} has shape {fisher.shape}, the tensor {info.shape}"
+        )
+    if not (np.isfinite(fisher).all() and fisher.min() >= 0):
+        raise InputError(
+            f"sensitivity of {info.name!r} holds NaN, infinite or negative values; a Fisher "
+            "information has none: compute it again"
+        )
+    return fisher.reshape(info.shape[0], -1).mean(axis=1, dtype=np.float64)
 
 
 def _kind(info: TensorInfo, values: NDArray[np.float32], scheme: Scheme) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel.capacity import Capacity, capacity
-from softcell.devices import LEVELS, Device
+from softcell.devices import LEVELS, Device, device_of
 from softcell.errors import InputError
 
 READINGS = 1024
@@ -64,9 +65,15 @@ class Channel:
         return capacity(self.matrix)
 
     def bins(self, readings: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return the bin of each reading, same shape."""
+        """Return the bin of each reading, same shape.
+
+        Raises:
+            InputError: A reading is NaN.
+        """
         low, step = self.edges[1], self.edges[2] - self.edges[1]
         position = np.floor((readings - low) / step) + 1
+        if np.isnan(position).any():
+            raise InputError("readings hold NaN; expected a number for each cell")
         return np.clip(position, 0, len(self.edges) - 2).astype(np.int64)
 
     def only(self, chosen: NDArray[np.int64]) -> Channel:
@@ -76,13 +83,11 @@ class Channel:
 
 @lru_cache(maxsize=64)
 def _cached(definition: str, age_seconds: float) -> Channel:
-    import json
-
-    from softcell.devices import device_of
-
     device = device_of(json.loads(definition))
     levels = np.linspace(0, 1, LEVELS)
     low, high = device.span(age_seconds)
+    if not low < high:
+        raise InputError(f"{device.name} reads {low:g} at every level: it stores nothing")
     edges = np.concatenate([[-np.inf], np.linspace(low, high, READINGS - 1), [np.inf]])
     return Channel(levels, edges, device.law(levels, edges, age_seconds), age_seconds)
 
@@ -94,13 +99,14 @@ def channel_of(device: Device, age_seconds: float = 0.0) -> Channel:
         device: The device.
         age_seconds: Time between writing and reading, at least 0.
 
+    Raises:
+        InputError: The age is not such a time, or the device reads the same at every level.
+
     Example:
         >>> from softcell.devices import parse_device
         >>> round(channel_of(parse_device("ideal")).capacity.bits, 3)
         8.0
     """
-    import json
-
     if not (np.isfinite(age_seconds) and age_seconds >= 0):
         raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
     return _cached(json.dumps(device.definition(), sort_keys=True), float(age_seconds))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from softcell.channel.channel import Channel
 from softcell.errors import InputError
 
 Criterion = Literal["error", "information"]
+_TIE = 1e-12  # what two choices may differ by and still count as equally good
+_Costs = Callable[[list[int]], NDArray[np.float64]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constellation:
     """Levels used with equal probability, ordered by their mean reading.
 
@@ -30,7 +33,7 @@ class Constellation:
     indices: NDArray[np.int64]
     levels: NDArray[np.float64]
     symbol_error_rate: float
-    information: float = field(compare=False)
+    information: float
 
 
 def decisions(matrix: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -50,6 +53,9 @@ def decisions(matrix: NDArray[np.float64]) -> NDArray[np.int64]:
 def constellation(channel: Channel, count: int, *, criterion: Criterion = "error") -> Constellation:
     """Choose `count` equiprobable levels by coordinate descent from several starts.
 
+    Of choices that are equally good, as where noise is far too weak to confuse so few levels,
+    the one whose readings lie furthest apart is taken.
+
     Args:
         channel: The law to choose for.
         count: Number of levels, from 2 to the channel's.
@@ -57,7 +63,7 @@ def constellation(channel: Channel, count: int, *, criterion: Criterion = "error
             information.
 
     Raises:
-        InputError: `count` is out of range.
+        InputError: `count` is out of range, or the criterion unknown.
 
     Example:
         >>> from softcell.channel.channel import channel_of
@@ -67,8 +73,11 @@ def constellation(channel: Channel, count: int, *, criterion: Criterion = "error
     """
     if not 2 <= count <= len(channel.levels):
         raise InputError(f"a constellation needs 2 to {len(channel.levels)} levels, got {count}")
-    key = (channel.matrix.tobytes(), channel.matrix.shape, count, criterion)
-    chosen = np.array(_search(*key))
+    if criterion not in get_args(Criterion):
+        raise InputError(f"criterion must be error or information, got {criterion!r}")
+    chosen = np.array(
+        _search(channel.matrix.tobytes(), channel.readings.tobytes(), count, criterion)
+    )
     chosen = chosen[np.argsort(channel.mean[chosen], kind="stable")]
     rows = channel.matrix[chosen]
     error = 1 - rows.max(axis=0).sum() / count
@@ -77,25 +86,30 @@ def constellation(channel: Channel, count: int, *, criterion: Criterion = "error
 
 
 @lru_cache(maxsize=64)
-def _search(data: bytes, shape: tuple[int, int], count: int, criterion: str) -> tuple[int, ...]:
-    matrix = np.frombuffer(data).reshape(shape)
-    best: tuple[float, list[int]] | None = None
+def _search(
+    matrix_data: bytes, readings_data: bytes, count: int, criterion: str
+) -> tuple[int, ...]:
+    readings = np.frombuffer(readings_data)
+    matrix = np.frombuffer(matrix_data).reshape(-1, len(readings))
     root = np.sqrt(matrix)
     overlap = root @ root.T  # Bhattacharyya: what two levels confuse, smooth where errors vanish
-    for start in _starts(overlap, count):
-        chosen = list(start)
-        for cost in (_overlap_costs(overlap), _costs(matrix, criterion, overlap)):
-            chosen = _descend(chosen, cost, shape[0])
-        value = float(_costs(matrix, criterion, overlap)(chosen[:-1], np.array([chosen[-1]]))[0])
-        if best is None or value < best[0] - 1e-12:
-            best = (value, chosen)
-    if best is None:
-        raise InputError("no start for the search of a constellation")
-    return tuple(best[1])
+    mean = matrix @ readings
+    deviation = np.sqrt(np.maximum(matrix @ readings**2 - mean**2, 0)) + np.diff(readings).mean()
+    confusion, goal = _overlap_costs(overlap), _costs(matrix, criterion, overlap)
+    found = []
+    for start in _starts(overlap, mean, count):
+        chosen = _descend(_descend(start, confusion), goal)
+        value = float(goal(chosen[:-1])[chosen[-1]])
+        found.append((value, -_separation(mean, deviation, chosen), chosen))
+    least = min(value for value, _, _ in found)
+    return tuple(min((f for f in found if f[0] <= least + _TIE), key=lambda f: f[1])[2])
 
 
-def _starts(overlap: NDArray, count: int) -> list[list[int]]:
-    """Begin at each of a few levels and add the level least confused with those chosen."""
+def _starts(overlap: NDArray, mean: NDArray, count: int) -> list[list[int]]:
+    """Begin at each of a few levels and add the level least confused with those chosen.
+
+    Two more starts are spaced evenly, by level and by mean reading.
+    """
     starts = []
     for first in np.linspace(0, len(overlap) - 1, 6).astype(int):
         chosen = [int(first)]
@@ -105,46 +119,58 @@ def _starts(overlap: NDArray, count: int) -> list[list[int]]:
             chosen.append(int(worst.argmin()))
         starts.append(chosen)
     starts.append([int(i) for i in np.linspace(0, len(overlap) - 1, count)])
-    return starts
+    even: list[int] = []
+    for target in np.linspace(mean.min(), mean.max(), count):
+        distance = np.abs(mean - target)
+        distance[even] = np.inf
+        even.append(int(distance.argmin()))
+    return [*starts, even]
 
 
-def _overlap_costs(overlap: NDArray):
-    def costs(others: list[int], candidates: NDArray) -> NDArray:
-        rows = overlap[np.ix_(candidates, others)].sum(axis=1)
-        return rows + 1e3 * np.isin(candidates, others)
+def _separation(mean: NDArray, deviation: NDArray, chosen: list[int]) -> float:
+    """Return the least distance of neighbouring readings, in their standard deviations."""
+    order = np.array(chosen)[np.argsort(mean[chosen])]
+    return float((np.diff(mean[order]) / (deviation[order][1:] + deviation[order][:-1])).min())
+
+
+def _overlap_costs(overlap: NDArray) -> _Costs:
+    """Cost of some levels with one more, shape (levels,): what that one shares with them."""
+
+    def costs(others: list[int]) -> NDArray[np.float64]:
+        return overlap[:, others].sum(axis=1)
 
     return costs
 
 
-def _costs(matrix: NDArray, criterion: str, overlap: NDArray):
-    """Cost of the others with each candidate, shape (candidates,); overlaps break ties."""
+def _costs(matrix: NDArray, criterion: str, overlap: NDArray) -> _Costs:
+    """Cost of some levels with one more, shape (levels,): the criterion; overlaps break ties."""
+    entropy = _entropy(matrix)
 
-    def costs(others: list[int], candidates: NDArray) -> NDArray:
+    def error(others: list[int]) -> NDArray[np.float64]:
+        return 1 - np.maximum(matrix, matrix[others].max(axis=0)).sum(axis=1) / (len(others) + 1)
+
+    def lost_information(others: list[int]) -> NDArray[np.float64]:
         count = len(others) + 1
-        tie = 1e-9 * overlap[np.ix_(candidates, others)].sum(axis=1)
-        if criterion == "error":
-            top = matrix[others].max(axis=0)
-            return 1 - np.maximum(matrix[candidates], top).sum(axis=1) / count + tie
-        output = (matrix[others].sum(axis=0) + matrix[candidates]) / count
-        noise = _entropy(matrix[others]).sum() + _entropy(matrix[candidates])
-        return -(_entropy(output) - noise / count) + tie
+        output = _entropy((matrix[others].sum(axis=0) + matrix) / count)
+        return (entropy[others].sum() + entropy) / count - output
 
-    return costs
+    main = error if criterion == "error" else lost_information
+    return lambda others: main(others) + 1e-9 * overlap[:, others].sum(axis=1)
 
 
-def _entropy(rows: NDArray) -> NDArray:
+def _entropy(rows: NDArray) -> NDArray[np.float64]:
     return -(rows * np.log2(np.where(rows > 0, rows, 1))).sum(axis=-1)
 
 
-def _descend(chosen: list[int], costs, levels: int, sweeps: int = 60) -> list[int]:
-    candidates = np.arange(levels)
+def _descend(start: list[int], costs: _Costs, sweeps: int = 60) -> list[int]:
+    chosen = list(start)
     for _ in range(sweeps):
         before = list(chosen)
-        for place in range(len(chosen)):
+        for place, now in enumerate(before):
             others = chosen[:place] + chosen[place + 1 :]
-            now = costs(others, np.array([chosen[place]]))[0]
-            values = costs(others, candidates)
-            if values.min() < now - 1e-14:
+            values = costs(others)
+            values[others] = np.inf
+            if values.min() < values[now] - 1e-14:
                 chosen[place] = int(values.argmin())
         if chosen == before:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -94,6 +95,7 @@ def device_of(definition: Mapping[str, Any]) -> Device:
     """
     values = dict(definition)
     kind = values.pop("kind", None)
+    kinds = ("measured", *MODELS, *IMPERFECTIONS)
     try:
         if kind == "measured":
             return _measured(definition)
@@ -101,9 +103,11 @@ def device_of(definition: Mapping[str, Any]) -> Device:
             return IMPERFECTIONS[kind](device_of(values.pop("of")), **values)
         if kind in MODELS:
             return MODELS[kind](**values)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"device definition of kind {kind!r} is not complete: {error}") from None
-    raise InputError(f"unknown kind of device {kind!r}; known: measured, {', '.join(MODELS)}")
+    except InputError:
+        raise
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InputError(f"device definition of kind {kind!r} is not usable: {error}") from None
+    raise InputError(f"unknown kind of device {kind!r}; known: {', '.join(kinds)}")
 
 
 def load_device(path: Path | str) -> Device:
@@ -139,7 +143,7 @@ def device_toml(device: Device) -> str:
         return "[" + ", ".join(f"{x:.10g}" for x in numbers) + "]"
 
     def quoted(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
     table = [
         'kind = "measured"',
@@ -191,7 +195,8 @@ def _options(
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
         if key not in known:
-            raise InputError(f"{text!r}: unknown option {key!r}; known: {', '.join(sorted(known))}")
+            choice = ", ".join(sorted(known)) or "none"
+            raise InputError(f"{text!r}: unknown option {key!r}; known: {choice}")
         try:
             values[key] = float(value)
         except ValueError:

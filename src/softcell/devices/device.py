@@ -71,7 +71,7 @@ class Axis:
         return (quantity - self.low) / (self.high - self.low)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cells:
     """Cells after writing: what each of them is, and for how long.
 
@@ -163,7 +163,7 @@ class Device(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Response:
     """A table over the level axis with straight lines between its evenly spaced knots.
 
@@ -183,6 +183,12 @@ class Response:
         index = np.minimum(position.astype(np.int64), self.knots.shape[-1] - 2)
         low = self.knots[..., index].astype(np.float64)
         return low + (position - index) * (self.knots[..., index + 1] - low)
+
+
+def shortest(number: float) -> str:
+    """Return the shortest text that stands for the number itself, such as 20 and not 20.0."""
+    text = f"{number:g}"
+    return text if float(text) == number else repr(float(number))
 
 
 def checked_levels(levels: NDArray[Any]) -> NDArray[np.float32]:

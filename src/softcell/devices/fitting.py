@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from softcell.devices.device import Axis
 from softcell.devices.measured import MeasuredCell
 from softcell.errors import InputError
 
-_UNIT = re.compile(r"^(.*?)[_ ]*[\[(_]?(V|mV|uA|mA|A|ns|us|ohm|kohm|Mohm|uS|S)[\])]?$")
+_UNIT = re.compile(r"^(.+?)[_ ]*[_ \[(](V|mV|uA|mA|A|ns|us|ohm|kohm|Mohm|uS|S)[\])]?$")
 
 
 def fit_measurements(
@@ -49,11 +50,7 @@ def fit_measurements(
             inputs, an input with fewer than two rows, or inputs that differ between devices.
     """
     path = Path(path)
-    header, columns = _read_columns(path)
-    if len(header) < 2:
-        raise InputError(
-            f"{path}: expected at least two columns (input, output), got {len(header)}"
-        )
+    header, columns, lines = _read_columns(path)
     output_column = output_column or header[-1]
     if device_column is None and "device" in header:
         device_column = "device"
@@ -62,8 +59,8 @@ def fit_measurements(
     for column in (input_column, output_column, *([device_column] if device_column else [])):
         if column not in header:
             raise InputError(f"{path}: no column {column!r}; it has {', '.join(header)}")
-    inputs = _numbers(path, input_column, columns[input_column])
-    outputs = _numbers(path, output_column, columns[output_column])
+    inputs = _numbers(path, input_column, columns[input_column], lines)
+    outputs = _numbers(path, output_column, columns[output_column], lines)
     labels = np.array(columns[device_column]) if device_column else np.zeros(len(inputs), "U1")
     positive = bool((outputs > 0).all())
     if log10 is None:
@@ -76,7 +73,7 @@ def fit_measurements(
     )
     level_name, level_unit = _named(input_column)
     reading_name, reading_unit = _named(output_column)
-    noise = float(np.floor(deviation.min() * 1e4) / 1e4) if read_noise is None else read_noise
+    noise = float(deviation.min()) if read_noise is None else read_noise
     return MeasuredCell(
         label=name or path.name.split(".")[0],
         origin=source or f"measurements in {path.name}",
@@ -90,42 +87,47 @@ def fit_measurements(
     )
 
 
-def _read_columns(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+def _read_columns(path: Path) -> tuple[list[str], dict[str, list[str]], list[int]]:
+    """Return the header, the texts of each column and the line that each row ends on."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", newline="", encoding="utf-8-sig") as handle:
-            rows = [row for row in csv.reader(handle) if row]
+            reader = csv.reader(handle)
+            numbered = [(reader.line_num, row) for row in reader if row]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from None
-    if len(rows) < 2:
+    if len(numbered) < 2:
         raise InputError(f"{path}: expected a header line and measurements below it")
-    header = [name.strip() for name in rows[0]]
-    for number, row in enumerate(rows, start=1):
+    header = [name.strip() for name in numbered[0][1]]
+    if len(header) < 2:
+        raise InputError(
+            f"{path}: expected at least two columns (input, output) separated by commas, got "
+            f"{len(header)}"
+        )
+    for number, row in numbered:
         if len(row) != len(header):
             raise InputError(
                 f"{path}, row {number}: {len(row)} columns, the header has {len(header)}"
             )
     if len(set(header)) != len(header):
         raise InputError(f"{path}: two columns have the same name")
-    return header, {name: [row[i] for row in rows[1:]] for i, name in enumerate(header)}
+    lines, rows = zip(*numbered[1:])
+    return header, {name: [row[i] for row in rows] for i, name in enumerate(header)}, list(lines)
 
 
-def _numbers(path: Path, column: str, texts: list[str]) -> np.ndarray:
-    try:
-        values = np.array(texts, dtype=np.float64)
-    except ValueError:
-        values = np.empty(0)
-        for row, text in enumerate(texts, start=2):
-            try:
-                float(text)
-            except ValueError:
-                raise InputError(
-                    f"{path}, row {row}: column {column!r} holds {text!r}; expected a number"
-                ) from None
+def _numbers(path: Path, column: str, texts: list[str], lines: list[int]) -> np.ndarray:
+    values = np.empty(len(texts))
+    for i, text in enumerate(texts):
+        try:
+            values[i] = float(text)
+        except ValueError:
+            raise InputError(
+                f"{path}, row {lines[i]}: column {column!r} holds {text!r}; expected a number"
+            ) from None
     if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values))[0]) + 2
+        row = lines[int(np.flatnonzero(~np.isfinite(values))[0])]
         raise InputError(f"{path}, row {row}: column {column!r} is not finite; leave the row out")
     return values
 
@@ -159,5 +161,5 @@ def _statistics(
 def _named(column: str) -> tuple[str, str]:
     """Split a column's name such as `pulse_voltage_V` into words and a unit."""
     match = _UNIT.match(column)
-    words, unit = (match.group(1), match.group(2)) if match and match.group(1) else (column, "")
+    words, unit = match.groups() if match else (column, "")
     return words.replace("_", " ").strip(), unit

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
-from softcell.devices.device import Axis, Cells, Device, checked_levels
-from softcell.devices.mixture import normal_nodes
+from softcell.devices.device import LEVELS, Axis, Cells, Device, checked_levels, shortest
 from softcell.errors import InputError
 from softcell.streams import Stream
+
+_OVERLAP = 0.1  # total variation between neighbouring levels at which their laws may be mixed
+_FINEST = 16  # grid levels for each programmable level, at most
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Stuck:
 
     @property
     def name(self) -> str:
-        return f"{self.of.name}+stuck:low={self.low:g},high={self.high:g}"
+        return f"{self.of.name}+stuck:low={shortest(self.low)},high={shortest(self.high)}"
 
     @property
     def source(self) -> str:
@@ -52,10 +56,12 @@ class Stuck:
 
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         levels = checked_levels(levels)
-        draw = stream.named("stuck").uniform(len(levels))
-        at_low, at_high = draw < self.low, draw >= np.float32(1 - self.high)
+        words = stream.named("stuck").words(len(levels), draw=_layers(self.of))
+        at_low = words < np.uint64(round(self.low * 2**32))
+        at_high = words >= np.uint64(2**32 - round(self.high * 2**32))
         held = np.where(at_low, np.float32(0), np.where(at_high, np.float32(1), levels))
-        return self.of.write(held, stream=stream).with_state(stuck=at_low | at_high)
+        cells = self.of.write(held, stream=stream)
+        return cells.with_state(stuck=at_low | at_high | cells.state.get("stuck", False))
 
     def age(self, cells: Cells, seconds: float) -> Cells:
         return self.of.age(cells, seconds)
@@ -67,9 +73,9 @@ class Stuck:
         return self.of.span(age_seconds)
 
     def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
-        ends = self.of.law(np.array([0.0, 1.0]), edges, age_seconds)
-        healthy = (1 - self.low - self.high) * self.of.law(levels, edges, age_seconds)
-        return healthy + self.low * ends[:1] + self.high * ends[1:]
+        law = self.of.law(np.concatenate([levels, [0.0, 1.0]]), edges, age_seconds)
+        healthy = 1 - self.low - self.high
+        return healthy * law[:-2] + self.low * law[-2] + self.high * law[-1]
 
     def definition(self) -> dict[str, Any]:
         return {
@@ -99,7 +105,7 @@ class Spread:
 
     @property
     def name(self) -> str:
-        return f"{self.of.name}+spread:sigma={self.sigma:g}"
+        return f"{self.of.name}+spread:sigma={shortest(self.sigma)}"
 
     @property
     def source(self) -> str:
@@ -115,9 +121,11 @@ class Spread:
 
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         levels = checked_levels(levels)
-        offset = stream.named("spread").normal(len(levels)) * np.float32(self.sigma)
+        offset = stream.named("spread").normal(len(levels), draw=_layers(self.of))
+        offset *= np.float32(self.sigma)
         shifted = np.clip(levels + offset, np.float32(0), np.float32(1))
-        return self.of.write(shifted, stream=stream).with_state(level_offset=offset)
+        cells = self.of.write(shifted, stream=stream)
+        return cells.with_state(level_offset=offset + cells.state.get("level_offset", 0))
 
     def age(self, cells: Cells, seconds: float) -> Cells:
         return self.of.age(cells, seconds)
@@ -129,13 +137,18 @@ class Spread:
         return self.of.span(age_seconds)
 
     def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
-        nodes, weights = normal_nodes()
         levels = np.asarray(levels, np.float64)
-        law = np.zeros((len(levels), len(edges) - 1))
-        for node, weight in zip(nodes, weights):
-            shifted = np.clip(levels + self.sigma * node, 0, 1)
-            law += weight * self.of.law(shifted, edges, age_seconds)
-        return law
+        if self.sigma == 0:
+            return self.of.law(levels, edges, age_seconds)
+        grid = np.linspace(0, 1, LEVELS)
+        law = self.of.law(grid, edges, age_seconds)
+        # Where neighbouring levels hardly overlap, a mixture of their laws would be a comb.
+        apart = float(np.abs(np.diff(law, axis=0)).sum(axis=1).max()) / 2
+        finer = min(math.ceil(apart / _OVERLAP), _FINEST)
+        if finer > 1:
+            grid = np.linspace(0, 1, finer * (LEVELS - 1) + 1)
+            law = self.of.law(grid, edges, age_seconds)
+        return _interpolated_weights(levels, self.sigma, grid) @ law
 
     def definition(self) -> dict[str, Any]:
         return {"kind": "spread", "sigma": self.sigma, "of": self.of.definition()}
@@ -199,12 +212,35 @@ class ReadOut:
 
     def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
         codes = self._codes()
-        thresholds = np.concatenate([[-np.inf], (codes[1:] + codes[:-1]) / 2, [np.inf]])
-        per_code = self.of.law(levels, thresholds, age_seconds)
-        law = np.zeros((len(levels), len(edges) - 1))
         bins = np.clip(np.searchsorted(edges, codes, side="right") - 1, 0, len(edges) - 2)
-        np.add.at(law, (slice(None), bins), per_code)
+        # Codes that share a bin are neighbours: only thresholds between bins matter.
+        new = np.flatnonzero(np.diff(bins)) + 1
+        thresholds = np.concatenate([[-np.inf], (codes[new] + codes[new - 1]) / 2, [np.inf]])
+        law = np.zeros((len(levels), len(edges) - 1))
+        law[:, bins[np.concatenate([[0], new])]] = self.of.law(levels, thresholds, age_seconds)
         return law
 
     def definition(self) -> dict[str, Any]:
         return {"kind": "readout", "bits": int(self.bits), "of": self.of.definition()}
+
+
+def _layers(device: Device) -> int:
+    """Count the imperfections of a device, so that each layer has random numbers of its own."""
+    layers = 0
+    while isinstance(device, Stuck | Spread | ReadOut):
+        device, layers = device.of, layers + 1
+    return layers
+
+
+def _interpolated_weights(
+    levels: NDArray[np.float64], sigma: float, grid: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how much of each grid level stands for clip(level + sigma e, 0, 1).
+
+    Each offset level is shared between its two neighbours on the grid, as in linear
+    interpolation; integrated over the normal density, shape (levels, grid), rows sum to 1.
+    """
+    u = (grid - levels[:, None]) / sigma
+    integral = sigma * (u * ndtr(u) + np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi))
+    share = np.diff(integral, axis=1) / (grid[1] - grid[0])
+    return np.maximum(np.diff(share, axis=1, prepend=0.0, append=1.0), 0)

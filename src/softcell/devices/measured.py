@@ -31,7 +31,7 @@ def _write(levels, mean, programming, spread, noise, offset, out):
         out[i] = centre + own * offset[i] + sigma * noise[i]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeasuredCell:
     """A cell whose readings were measured at a number of inputs.
 
@@ -104,7 +104,8 @@ class MeasuredCell:
         out = stream.normal(len(levels))
         spread = bool(self.device_spread.any())
         offset = stream.normal(len(levels), draw=1) if spread else np.zeros_like(levels)
-        _write(levels, *self._tables, out, offset, out)
+        mean, programming, own = self._tables
+        _write(levels, mean, programming, own, out, offset, out)
         return Cells({"reading": out} | ({"device_offset": offset} if spread else {}))
 
     def age(self, cells: Cells, seconds: float) -> Cells:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.devices.device import LEVELS, Axis, Cells, checked_levels
+from softcell.devices.device import LEVELS, Axis, Cells, checked_levels, shortest
 from softcell.devices.mixture import mixture_law
 from softcell.errors import InputError
 from softcell.streams import Stream
@@ -33,7 +33,7 @@ class GaussianCell:
 
     @property
     def name(self) -> str:
-        return f"gaussian:snr_db={self.snr_db:g}"
+        return f"gaussian:snr_db={shortest(self.snr_db)}"
 
     @property
     def source(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from softcell.devices.device import Axis, Cells, Response, checked_levels
+from softcell.devices.device import Axis, Cells, Response, checked_levels, shortest
 from softcell.devices.mixture import mixture_law, normal_nodes
 from softcell.errors import InputError
 from softcell.streams import Stream
@@ -24,9 +24,7 @@ RELAXATION = (
     (0.701, 22.086, -50.773, 47.095, -16.458),
     (0.782, 20.274, -43.507, 37.062, -11.934),
 )
-READ_NOISE = (
-    0.01  # of g_max, short-term; stated as about 1 % in aihwkit's documentation of that fit
-)
+READ_NOISE = 0.01  # of g_max, short-term; about 1 % says aihwkit's documentation of that fit
 
 _KNOTS = 4 * 255 + 1
 
@@ -59,9 +57,9 @@ class WanCell:
     """Resistive cell, iteratively programmed to 0 to 40 uS, that relaxes with time.
 
     One second after programming g = g_T + sigma(g_T, 1 s) e. Later g(t) = g(1 s) +
-    sqrt(sigma(g_T, t)^2 - sigma(g_T, 1 s)^2) e', with e' drawn once for each cell, so that a cell
-    goes one way and its ages compose. sigma is linear in ln t between the measured times; beyond two
-    days it goes on as between one second and two days, which is extrapolation.
+    sqrt(sigma(g_T, t)^2 - sigma(g_T, 1 s)^2) e', with e' drawn once for each cell, so that a
+    cell goes one way and its ages compose. sigma is linear in ln t between the measured times;
+    beyond two days it goes on as between one second and two days, which is extrapolation.
 
     Args:
         read_noise: Standard deviation of a read over g_max, at least 0.
@@ -80,7 +78,7 @@ class WanCell:
     @property
     def name(self) -> str:
         same = self.read_noise == READ_NOISE
-        return "rram-wan" if same else f"rram-wan:read_noise={self.read_noise!r}"
+        return "rram-wan" if same else f"rram-wan:read_noise={shortest(self.read_noise)}"
 
     @property
     def source(self) -> str:

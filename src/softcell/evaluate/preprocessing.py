@@ -83,26 +83,27 @@ class Augmentation:
             float32 of the same shape, in units of a pixel.
         """
         count = len(pixels)
-        x = pixels.float()
-        if self.zoom < 1:
-            x = self._zoomed(x, stream)
+        x = self._zoomed(pixels, stream) if self.zoom < 1 else pixels.to(torch.float32, copy=True)
         if self.shift:
             x = shifted(x, random_offsets(stream.named("shift"), count, self.shift))
         if self.flip:
-            mirror = torch.from_numpy(stream.named("flip").uniform(count)) < 0.5
-            x = torch.where(mirror[:, None, None, None], x.flip(2), x)
-        share = torch.from_numpy(stream.named("mix").uniform(count)) * self.mix
-        return x + share[:, None, None, None] * (x.roll(-1, dims=0) - x)
+            mirrored = torch.from_numpy(stream.named("flip").uniform(count)) < 0.5
+            x[mirrored] = x[mirrored].flip(2)
+        # In place, one after the other: thousands of photographs are held only once.
+        first = x[:1].clone()
+        for i, share in enumerate(stream.named("mix").uniform(count)):
+            x[i].lerp_(x[i + 1] if i + 1 < count else first[0], self.mix * float(share))
+        return x
 
     def _zoomed(self, x: Tensor, stream: Stream) -> Tensor:
         count, height, width, _ = x.shape
         side = self.zoom + (1 - self.zoom) * stream.named("zoom").uniform(count)
         top, left = (stream.named(f"zoom {axis}").uniform(count) for axis in "yx")
-        result = torch.empty_like(x)
+        result = torch.empty(x.shape)
         for i in range(count):
             h, w = max(1, round(float(side[i]) * height)), max(1, round(float(side[i]) * width))
             y, z = int(top[i] * (height - h + 1)), int(left[i] * (width - w + 1))
-            part = x[i, y : y + h, z : z + w].permute(2, 0, 1)[None]
+            part = x[i, y : y + h, z : z + w].float().permute(2, 0, 1)[None]
             part = functional.interpolate(part, (height, width), mode="bilinear")
             result[i] = part[0].permute(1, 2, 0)
         return result

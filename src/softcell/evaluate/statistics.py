@@ -53,7 +53,8 @@ def mean_and_ci95(values: Sequence[float] | np.ndarray) -> tuple[float, tuple[fl
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of a fraction that was counted.
 
-    (f + z^2 / 2n -+ z sqrt(f (1 - f) / n + z^2 / 4n^2)) / (1 + z^2 / n),  f = correct / n,  z = 1.96
+    (f + z^2 / 2n -+ z sqrt(f (1 - f) / n + z^2 / 4n^2)) / (1 + z^2 / n),
+    f = correct / n,  z = 1.96
 
     Args:
         correct: Number of hits, 0 to `total`.

@@ -62,9 +62,9 @@ class Recipe:
 
 
 RECIPES: dict[tuple[str, str], Recipe] = {
-    ("digits", "cnn"): Recipe(DigitsCNN, preprocessing.DIGITS, epochs=20, learning_rate=5e-3),
+    ("digits", "cnn"): Recipe(DigitsCNN, preprocessing.DIGITS, epochs=30, learning_rate=5e-3),
     ("mnist", "lenet-300-100"): Recipe(
-        LeNet300, preprocessing.MNIST, epochs=20, learning_rate=1e-3
+        LeNet300, preprocessing.MNIST, epochs=12, learning_rate=1e-3
     ),
     ("mnist", "lenet5"): Recipe(LeNet5, preprocessing.MNIST, epochs=5, learning_rate=1e-3),
 }

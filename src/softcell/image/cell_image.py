@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.digital import FRAMES, DigitalStore
+from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
 from softcell.devices import Device, device_of
 from softcell.errors import FormatError, SoftcellError
 from softcell.image.container import Container
@@ -44,6 +44,20 @@ class ImageTensor:
     nbytes: int
     cells: int
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("analog", "raw", *FORMATS):
+            raise FormatError(f"tensor {self.info.name!r} is of unknown kind {self.kind!r}")
+        if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and self.kind != "analog"):
+            raise FormatError(f"tensor {self.info.name!r} has an impossible place or size")
+        size = self.info.size
+        expected = {
+            "analog": self.nbytes,
+            "raw": self.info.nbytes,
+            **{name: size and each.size(self.info.shape) for name, each in FORMATS.items()},
+        }
+        if self.nbytes != expected[self.kind] or (self.nbytes == 0) != (size == 0):
+            raise FormatError(f"tensor {self.info.name!r} has {self.nbytes} bytes, not its own size")
+
 
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
@@ -66,6 +80,19 @@ class ImageHeader:
     store_bytes: int
     payload_bytes: int
     tensors: tuple[ImageTensor, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.age_seconds) and self.age_seconds >= 0):
+            raise FormatError(f"an age must be finite and at least 0 s, got {self.age_seconds}")
+        if len({tensor.info.name for tensor in self.tensors}) != len(self.tensors):
+            raise FormatError("two tensors have the same name")
+        end = 0
+        for tensor in self.tensors:
+            if tensor.offset != end:
+                raise FormatError(f"tensor {tensor.info.name!r} does not begin at byte {end}")
+            end += tensor.nbytes
+        if end != self.store_bytes or not 0 <= self.payload_bytes <= end or self.weights == 0:
+            raise FormatError(f"tensors of {end} bytes do not fill a store of {self.store_bytes}")
 
     @property
     def weights(self) -> int:
@@ -155,7 +182,10 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
             payload_bytes=int(metadata["payload_bytes"]),
             tensors=tensors,
         )
-    except (KeyError, TypeError, ValueError, SoftcellError) as error:
+    except (
+        *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
+        SoftcellError,
+    ) as error:
         raise FormatError(f"this file does not describe a cell image ({error})") from None
 
 
@@ -203,8 +233,8 @@ class CellImage:
                 expected = -(-self.header.store.coded_bits(self.header.store_bytes) // 8)
             else:
                 expected = region.cells
-            found = sections[section].length if section in sections else 0
-            if found != expected:
+            found = sections[section].nbytes if section in sections else 0
+            if found != expected or sections[section].dtype != np.uint8:
                 raise FormatError(f"section {section} holds {found} bytes, expected {expected}")
 
     def regions(self) -> Iterator[Region]:
@@ -256,7 +286,7 @@ class CellImage:
         self.close()
 
 
-RUN_CELLS = 1 << 20
+RUN_CELLS = 1 << 18
 """Cells handled at a time where a region is processed in runs; a multiple of 8."""
 
 STORE_RUN = FRAMES

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,14 @@ from softcell.allocate import Progress
 from softcell.channel import channel_of
 from softcell.codes.analog import SideInformation, decode_rows, decode_side, tables_of
 from softcell.codes.digital import FORMATS
-from softcell.errors import FormatError, SoftcellError
-from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageTensor, Region
+from softcell.errors import FormatError, InputError, SoftcellError
+from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageTensor
 from softcell.image.readings import Readings
 from softcell.weights import TensorInfo, tensor_of_bytes
+
+
+_LARGEST = {"F16": 65504.0, "BF16": float.fromhex("0x1.fep127")}
+"""Largest finite number of the types that end below a bfloat16 range's end or float32."""
 
 
 class DecodingError(SoftcellError):
@@ -53,6 +56,8 @@ class Restoration:
 
     def __init__(self, image: CellImage, readings: Readings, *, threads: int | None = None) -> None:
         self._image, self._readings = image, readings
+        if threads is not None and threads < 1:
+            raise InputError(f"expected at least 1 thread, got {threads}")
         self._threads = threads or os.cpu_count() or 1
         self._design = channel_of(image.header.device, image.header.age_seconds)
         self._channel = channel_of(image.header.device, readings.age_seconds)
@@ -89,14 +94,19 @@ class Restoration:
             return _values(np.empty(0, np.uint8), tensor.info)
         data, failed = self._stored(tensor)
         if tensor.kind == "analog":
-            return self._analog(index, tensor, data, failed)
-        if tensor.kind == "raw":
-            return _values(data, tensor.info)
-        if tensor.kind not in FORMATS:
-            raise FormatError(f"tensor {tensor.info.name!r} is of unknown kind {tensor.kind!r}")
-        values = FORMATS[tensor.kind].decode(data, tensor.info.shape)
-        # An uncorrected code word can make any bit pattern: keep the network's arithmetic finite.
-        return np.nan_to_num(values, copy=False) if failed else values
+            values = self._analog(index, tensor, data, failed)
+        elif tensor.kind == "raw":
+            values = _values(data, tensor.info)
+        else:
+            values = FORMATS[tensor.kind].decode(data, tensor.info.shape)
+        if failed and values.dtype.kind == "f":
+            # A code word that failed can make any bit pattern: keep the network's sums finite.
+            np.nan_to_num(values, copy=False)
+        largest = _LARGEST.get(tensor.info.dtype)
+        if largest is not None:
+            # A range ends at or above the largest weight, maybe beyond the tensor's own type.
+            np.clip(values, -largest, largest, out=values)
+        return values
 
     def _stored(self, tensor: ImageTensor) -> tuple[NDArray[np.uint8], int]:
         """Return a tensor's bytes in the digital store and the failed code words among them."""
@@ -156,29 +166,21 @@ class Restoration:
         region = self._regions.get(index)
         if region is None:  # every weight is a zero of the mask
             return np.zeros(shape, np.float32)
-        work = partial(self._decode_rows, region, side, np.cumsum(row_cells), out)
-        self._each(work, _row_runs(row_cells))
-        return out.reshape(shape)
-
-    def _decode_rows(
-        self,
-        region: Region,
-        side: SideInformation,
-        ends: NDArray[np.int64],
-        out: NDArray[np.float32],
-        rows: slice,
-    ) -> None:
-        start = int(ends[rows.start - 1]) if rows.start else 0
-        stop = int(ends[rows.stop - 1])
-        parts = [
-            self._readings.read(region, at, min(at + RUN_CELLS, stop))
-            for at in range(start, stop, RUN_CELLS)
-        ]
-        readings = np.concatenate(parts) if parts else np.empty(0, np.float32)
         tables = tables_of(side.code, self._design, self._channel)
-        out[rows] = decode_rows(
-            readings, side.classes[rows], side.negative[rows], side.code, tables, rows.start
-        )
+
+        def decode(block: _Block) -> None:
+            place = block.rows, block.columns
+            out[place] = decode_rows(
+                self._readings.read(region, block.start, block.stop),
+                side.classes[place],
+                side.negative[place],
+                side.code,
+                tables,
+                block.rows.start,
+            )
+
+        self._each(decode, _blocks(side, row_cells))
+        return out.reshape(shape)
 
     def _each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
         items = list(items)
@@ -191,16 +193,35 @@ class Restoration:
                 pass
 
 
-def _row_runs(row_cells: NDArray[np.int64]) -> list[slice]:
-    """Return runs of rows of at most RUN_CELLS cells, or of one row."""
-    runs, first, held = [], 0, 0
-    for row, cells in enumerate(row_cells):
-        if held and held + cells > RUN_CELLS:
-            runs.append(slice(first, row))
-            first, held = row, 0
-        held += int(cells)
-    runs.append(slice(first, len(row_cells)))
-    return runs
+@dataclass(frozen=True)
+class _Block:
+    """Weights that are decoded together, and where their cells are in their region."""
+
+    rows: slice
+    columns: slice
+    start: int
+    stop: int
+
+
+def _blocks(side: SideInformation, row_cells: NDArray[np.int64]) -> Iterator[_Block]:
+    """Yield whole rows of at most RUN_CELLS cells together, and longer rows in pieces."""
+    ends = np.cumsum(row_cells)
+    columns = side.classes.shape[1]
+    first, start = 0, 0
+    while first < len(ends):
+        stop_row = max(int(np.searchsorted(ends, start + RUN_CELLS, side="right")), first + 1)
+        rows = slice(first, stop_row)
+        width = columns
+        if row_cells[first] > RUN_CELLS:
+            width = max(RUN_CELLS // int(side.code.cells[first].max()), 1)
+        for left in range(0, columns, width):
+            piece = slice(left, left + width)
+            cells = int(ends[stop_row - 1]) - start
+            if width < columns:
+                cells = int(side.code.row_cells(side.classes[rows, piece], first)[0])
+            yield _Block(rows, piece, start, start + cells)
+            start += cells
+        first = stop_row
 
 
 def _values(data: NDArray[np.uint8], info: TensorInfo) -> NDArray[Any]:

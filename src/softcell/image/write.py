@@ -16,7 +16,7 @@ from softcell.image.cell_image import STORE, ImageHeader, ImageTensor, levels_se
 from softcell.image.container_writer import ContainerWriter
 from softcell.weights import Weights
 
-_RUN_WEIGHTS = 1 << 20
+_RUN_WEIGHTS = 1 << 18
 
 
 class _StoreWriter:
@@ -123,11 +123,12 @@ def _write_levels(
     section: str,
 ) -> int:
     tables = tables_of(code, channel, channel)
-    step = max(_RUN_WEIGHTS // max(rows.shape[1], 1), 1)
+    step = max(_RUN_WEIGHTS // rows.shape[1], 1)
     written = 0
     for first in range(0, len(rows), step):
-        part = rows[first : first + step]
-        levels = encode_rows(part, code.classes(part), code, tables, first)
-        container.append(section, levels)
-        written += len(levels)
+        for left in range(0, rows.shape[1], _RUN_WEIGHTS):
+            part = rows[first : first + step, left : left + _RUN_WEIGHTS]
+            levels = encode_rows(part, code.classes(part), code, tables, first)
+            container.append(section, levels)
+            written += len(levels)
     return written

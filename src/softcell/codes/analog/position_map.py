@@ -15,6 +15,9 @@ POSITIONS = 4096
 GRID = 129
 """Positions at which a map's bias and variance are tabulated."""
 
+_FLAT = 1e-9
+"""Part of the response below which a step is rounding and not a step."""
+
 
 @dataclass(frozen=True)
 class PositionMap:
@@ -69,18 +72,23 @@ def full_scale_map() -> PositionMap:
 
 
 def monotone_run(mean: NDArray[np.float64]) -> tuple[int, int]:
-    """Return first and last level of the strictly monotone run that spans most of the readings.
+    """Return first and last level of the monotone run that spans most of the readings.
+
+    Flat stretches, as a coarse read-out makes them, do not end a run.
 
     Example:
-        >>> monotone_run(np.array([1.0, 2.0, 1.5, 1.7, 4.0, 3.9]))
-        (2, 4)
+        >>> monotone_run(np.array([1.0, 2.0, 1.5, 1.7, 1.7, 4.0, 3.9]))
+        (2, 5)
     """
-    sign = np.sign(np.diff(mean))
-    breaks = np.flatnonzero(np.diff(sign) != 0) + 1
-    starts = np.concatenate([[0], breaks])
-    stops = np.concatenate([breaks, [len(mean) - 1]])
-    spans = np.where(sign[starts] != 0, np.abs(mean[stops] - mean[starts]), 0)
-    best = int(spans.argmax())
+    steps = np.diff(mean)
+    sign = np.where(np.abs(steps) > _FLAT * np.ptp(mean), np.sign(steps), 0)
+    moving = np.flatnonzero(sign)
+    if moving.size == 0:
+        return 0, len(mean) - 1
+    turns = np.flatnonzero(np.diff(sign[moving])) + 1
+    starts = np.concatenate([moving[:1], moving[turns]])
+    stops = np.concatenate([moving[turns - 1], moving[-1:]]) + 1
+    best = int(np.abs(mean[stops] - mean[starts]).argmax())
     return int(starts[best]), int(stops[best])
 
 
@@ -113,24 +121,28 @@ def decoder(position_map: PositionMap, channel: Channel) -> Decoder:
     readings = channel.readings
     if position_map.proportional:
         ends = channel.mean[position_map.levels[[0, -1]]]
+        if abs(ends[1] - ends[0]) <= _FLAT * np.ptp(channel.mean):
+            return _decoder(readings, np.full(len(readings), 0.5))
         positions = (readings - ends[0]) / (ends[1] - ends[0])
         return _decoder(readings, np.clip(positions, 0, 1))
-    place = np.linspace(0, 1, POSITIONS)
-    level, index = np.unique(position_map.levels, return_inverse=True)
-    centre = np.bincount(index, place) / np.bincount(index)
-    mean = channel.mean[level]
-    # The ends stand for themselves: half a step inward would shrink the range.
-    ends = index[[0, -1]]
-    centre[ends] = (0.0, 1.0)
-    if len(level) == 1:
-        return _decoder(readings, np.full(len(readings), 0.5))
-    order = np.argsort(centre, kind="stable")
-    centre, mean = centre[order], mean[order]
+    # Runs of equal levels, in the order of their positions.
+    starts = np.flatnonzero(np.diff(position_map.levels, prepend=-1))
+    mean = channel.mean[position_map.levels[starts]]
+    width = np.diff(starts, append=POSITIONS)
+    centre = (starts + (width - 1) / 2) / (POSITIONS - 1)
     if mean[0] > mean[-1]:
-        centre, mean = centre[::-1], mean[::-1]
-    # Ageing may bend the response: keep what rises.
+        centre, mean, width = centre[::-1], mean[::-1], width[::-1]
+    # Ageing may bend the response, a read-out flatten it: levels that read alike share a centre.
     rising = np.maximum.accumulate(mean)
-    return _decoder(readings, np.interp(readings, rising, centre))
+    distinct = np.diff(rising, prepend=-np.inf) > _FLAT * np.ptp(channel.mean)
+    group = np.cumsum(distinct) - 1
+    centre = np.bincount(group, centre * width) / np.bincount(group, width)
+    if len(centre) == 1:
+        return _decoder(readings, np.full(len(readings), 0.5))
+    # The ends stand for themselves: half a step inward would shrink the range.
+    ends = np.array([0.0, 1.0])
+    centre[[0, -1]] = ends if centre[0] < centre[-1] else ends[::-1]
+    return _decoder(readings, np.interp(readings, rising[distinct], centre))
 
 
 def moments(position_map: PositionMap, channel: Channel) -> Moments:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.analog.tensor_code import AnalogCode
-from softcell.codes.analog.value_range import ValueRange
+from softcell.codes.analog.tensor_code import MOST_CELLS, AnalogCode
+from softcell.codes.analog.value_range import PLACES, ValueRange
 from softcell.codes.digital.bfloat16 import expand, round_up
 from softcell.errors import FormatError
 
 _SIGN, _MASK, _PER_ROW = 1, 2, 4
+
+_RUN = 1 << 18
+"""Classes coded at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +56,15 @@ def encode_side(code: AnalogCode, rows: NDArray[np.float32]) -> NDArray[np.uint8
         parts.append(struct.pack("<HBB", bits, r.start, r.stop))
     for column in code.cells.T:
         parts.append(_encode_cells(column, per_row))
-    classes = code.classes(rows)
+    weights = rows.reshape(-1)
     if code.mask:
-        parts.append(_encode_classes(classes.reshape(-1), len(code.ranges) + 1))
+        classes = np.empty(weights.size, np.uint8)
+        for run in _runs(weights.size):
+            classes[run] = code.classes(weights[run])
+        parts.append(_encode_classes(classes, len(code.ranges) + 1))
     if code.sign:
-        parts.append(np.packbits(rows[classes > 0] < 0).tobytes())
+        negative = weights < 0
+        parts.append(np.packbits(negative[classes > 0] if code.mask else negative).tobytes())
     return np.frombuffer(b"".join(parts), np.uint8)
 
 
@@ -64,22 +72,18 @@ def decode_side(data: NDArray[np.uint8], shape: tuple[int, int]) -> SideInformat
     """Return the side information of a tensor of rows and columns from its bytes.
 
     Raises:
-        FormatError: The bytes are too short or contradict themselves.
+        FormatError: The bytes are too short, too long, or contradict themselves.
     """
     reader = _Reader(data.tobytes())
     flags, count = reader.unpack("<BB")
-    if not 1 <= count <= 8 or flags > 7:
-        raise FormatError("side information names an impossible code")
     sign, mask, per_row = bool(flags & _SIGN), bool(flags & _MASK), bool(flags & _PER_ROW)
+    if not 1 <= count <= 8 or flags > 7 or (count > 1 and not mask):
+        raise FormatError("side information names an impossible code")
     ranges, low = [], 0.0
     for _ in range(count):
-        bits, start, stop = reader.unpack("<HBB")
-        high = float(expand(np.array([bits], np.uint16))[0])
-        ranges.append(ValueRange(low if sign else -high, high, start, stop))
-        low = high
+        ranges.append(_decode_range(reader, low, symmetric=not sign))
+        low = ranges[-1].high
     cells = np.stack([_decode_cells(reader, shape[0], per_row) for _ in ranges], axis=1)
-    if cells.min() < 1:
-        raise FormatError("side information gives a weight no cell")
     code = AnalogCode(sign, mask, tuple(ranges), cells)
     classes = np.ones(shape, np.uint8)
     if mask:
@@ -90,11 +94,12 @@ def decode_side(data: NDArray[np.uint8], shape: tuple[int, int]) -> SideInformat
         total = int(stored.sum())
         bits = np.frombuffer(reader.take((total + 7) // 8), np.uint8)
         negative[stored] = np.unpackbits(bits, count=total)
+    reader.finish()
     return SideInformation(code, classes, negative)
 
 
 def side_bits(code: AnalogCode, class_counts: NDArray[np.integer]) -> float:
-    """Return the expected size of a tensor's side information in bits.
+    """Return the size of a tensor's side information in bits: an upper estimate, 64 bits wide.
 
     Args:
         code: Its code.
@@ -102,16 +107,17 @@ def side_bits(code: AnalogCode, class_counts: NDArray[np.integer]) -> float:
     """
     rows, ranges = code.cells.shape
     if _leading(code.cells):
-        cells = 8 * 5.0 * ranges
+        cells = 8 * 5 * ranges
     else:
         cells = sum(8 * (2 + -(-rows * _width(column) // 8)) for column in code.cells.T)
-    total = 16 + 32 * ranges + cells
+    total = 16.0 + 32 * ranges + cells
     if code.mask:
-        p = class_counts[class_counts > 0] / class_counts.sum()
-        total += 48 + 16 * (ranges + 1) + 32
-        total += 1.001 * class_counts.sum() * float(-(p * np.log2(p)).sum())
+        frequencies = _frequencies(class_counts)
+        share = frequencies / frequencies.sum(dtype=np.float64)
+        # The state that the coder ends in takes two words of 32 bits at most.
+        total += 16 * (ranges + 1) + 32 + 64 - float(class_counts @ np.log2(share))
     if code.sign:
-        total += 8 + class_counts[1:].sum()
+        total += 8 * -(-int(class_counts[1:].sum()) // 8)
     return total
 
 
@@ -135,41 +141,80 @@ def _encode_cells(column: NDArray[np.uint8], per_row: bool) -> bytes:
     return struct.pack("<BB", least, width) + np.packbits(bits).tobytes()
 
 
+def _decode_range(reader: _Reader, low: float, *, symmetric: bool) -> ValueRange:
+    bits, start, stop = reader.unpack("<HBB")
+    high = float(expand(np.array([bits], np.uint16))[0])
+    if not (low <= high < np.inf and max(start, stop) <= PLACES):
+        raise FormatError("side information gives an impossible range")
+    return ValueRange(-high if symmetric else low, high, start, stop)
+
+
 def _decode_cells(reader: _Reader, rows: int, per_row: bool) -> NDArray[np.uint8]:
     if not per_row:
         least, more = reader.unpack("<BI")
-        return (least + (np.arange(rows) < more)).astype(np.uint8)
-    least, width = reader.unpack("<BB")
-    if width > 8:
-        raise FormatError("side information gives cell counts of more than a byte")
-    data = np.frombuffer(reader.take((rows * width + 7) // 8), np.uint8)
-    bits = np.unpackbits(data, count=rows * width).reshape(rows, width)
-    return (least + bits @ (1 << np.arange(width - 1, -1, -1))).astype(np.uint8)
+        if more > rows:
+            raise FormatError("side information gives cells to more rows than there are")
+        cells = least + (np.arange(rows) < more)
+    else:
+        least, width = reader.unpack("<BB")
+        if width > 8:
+            raise FormatError("side information gives cell counts of more than a byte")
+        data = np.frombuffer(reader.take((rows * width + 7) // 8), np.uint8)
+        bits = np.unpackbits(data, count=rows * width).reshape(rows, width)
+        cells = least + bits @ (1 << np.arange(width - 1, -1, -1))
+    if cells.min() < 1 or cells.max() > MOST_CELLS:
+        raise FormatError(f"side information gives a weight no cell, or more than {MOST_CELLS}")
+    return cells.astype(np.uint8)
 
 
-def _model(weights: NDArray[np.uint16]) -> constriction.stream.model.Categorical:
-    share = weights.astype(np.float64) / weights.sum(dtype=np.float64)
+def _runs(size: int) -> Iterator[slice]:
+    return (slice(start, min(start + _RUN, size)) for start in range(0, size, _RUN))
+
+
+def _frequencies(counts: NDArray[np.integer]) -> NDArray[np.uint16]:
+    """Return the frequencies that stand for class counts, each at least 1."""
+    share = counts / max(int(counts.sum()), 1)
+    return np.maximum(np.rint(share * 65535), 1).astype(np.uint16)
+
+
+def _model(frequencies: NDArray[np.uint16]) -> constriction.stream.model.Categorical:
+    share = frequencies.astype(np.float64) / frequencies.sum(dtype=np.float64)
     return constriction.stream.model.Categorical(share, perfect=False)
 
 
 def _encode_classes(classes: NDArray[np.uint8], kinds: int) -> bytes:
     """Entropy-code the classes with their own frequencies."""
-    counts = np.bincount(classes, minlength=kinds)
-    weights = np.maximum(np.rint(counts / max(counts.sum(), 1) * 65535), 1).astype(np.uint16)
+    counts = np.zeros(kinds, np.int64)
+    for run in _runs(classes.size):
+        counts += np.bincount(classes[run], minlength=kinds)
+    frequencies = _frequencies(counts)
+    model = _model(frequencies)
     coder = constriction.stream.stack.AnsCoder()
-    coder.encode_reverse(classes.astype(np.int32), _model(weights))
+    for run in reversed(list(_runs(classes.size))):
+        coder.encode_reverse(classes[run].astype(np.int32), model)
     words = coder.get_compressed()
-    return weights.tobytes() + struct.pack("<I", len(words)) + words.astype("<u4").tobytes()
+    head = frequencies.astype("<u2").tobytes() + struct.pack("<I", len(words))
+    return head + words.astype("<u4").tobytes()
 
 
 def _decode_classes(reader: _Reader, count: int, kinds: int) -> NDArray[np.uint8]:
-    weights = np.frombuffer(reader.take(2 * kinds), "<u2").astype(np.uint16)
-    if weights.min() < 1:
+    frequencies = np.frombuffer(reader.take(2 * kinds), "<u2").astype(np.uint16)
+    if frequencies.min() < 1:
         raise FormatError("side information gives a class no probability")
     (length,) = reader.unpack("<I")
     words = np.frombuffer(reader.take(4 * length), "<u4").astype(np.uint32)
-    coder = constriction.stream.stack.AnsCoder(words)
-    return coder.decode(_model(weights), count).astype(np.uint8)
+    try:
+        coder = constriction.stream.stack.AnsCoder(words)
+    except ValueError:  # the last word is zero, which no coder leaves
+        raise FormatError("side information holds a mask that was altered") from None
+    model = _model(frequencies)
+    classes = np.empty(count, np.uint8)
+    for run in _runs(count):
+        classes[run] = coder.decode(model, run.stop - run.start)
+    # What was encoded began with an empty coder, so this is a checksum of some 32 bits.
+    if not coder.is_empty():
+        raise FormatError("side information holds a mask that was altered")
+    return classes
 
 
 class _Reader:
@@ -186,3 +231,7 @@ class _Reader:
 
     def unpack(self, layout: str) -> tuple[int, ...]:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def finish(self) -> None:
+        if self._at != len(self._data):
+            raise FormatError("side information is longer than it says")

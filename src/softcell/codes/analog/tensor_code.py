@@ -55,13 +55,19 @@ class AnalogCode:
             result += size > np.float32(value_range.high)
         return result
 
-    def row_cells(self, classes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Return the number of cells of each row; classes of all rows, shape (rows, columns)."""
+    def row_cells(self, classes: NDArray[np.uint8], first_row: int = 0) -> NDArray[np.int64]:
+        """Return the number of cells of some rows.
+
+        Args:
+            classes: Classes of the weights of these rows, shape (rows, columns).
+            first_row: Number of the first of these rows in the tensor.
+        """
+        cells = self.cells[first_row : first_row + len(classes)].astype(np.int64)
         if not self.mask:
-            return self.cells[:, 0].astype(np.int64) * classes.shape[1]
+            return cells[:, 0] * classes.shape[1]
         total = np.zeros(len(classes), np.int64)
         for c in range(len(self.ranges)):
-            total += (classes == c + 1).sum(axis=1) * self.cells[:, c].astype(np.int64)
+            total += (classes == c + 1).sum(axis=1) * cells[:, c]
         return total
 
 
@@ -74,14 +80,15 @@ class Tables:
         positions: Positions by reading, shape (ranges, entries).
         low: Reading of the first entry.
         step: Distance between two entries' readings.
-        scale: Low and width of each range's values, shape (ranges, 2).
+        scale: Low and width of each range's values, shape (ranges, 2); the width of a symmetric
+            range may be beyond float32.
     """
 
     levels: NDArray[np.uint8]
     positions: NDArray[np.float32]
     low: float
     step: float
-    scale: NDArray[np.float32]
+    scale: NDArray[np.float64]
 
 
 def tables_of(code: AnalogCode, design: Channel, at_reading: Channel) -> Tables:
@@ -99,7 +106,7 @@ def tables_of(code: AnalogCode, design: Channel, at_reading: Channel) -> Tables:
         positions=np.stack([each.positions for each in decoders]),
         low=decoders[0].low,
         step=decoders[0].step,
-        scale=np.array([(r.low, r.high - r.low) for r in code.ranges], np.float32),
+        scale=np.array([(r.low, r.high - r.low) for r in code.ranges], np.float64),
     )
 
 
@@ -173,7 +180,7 @@ def _weight_cells(classes: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArr
 
 @njit(cache=True, nogil=True)
 def _encode(rows, classes, cells, levels, scale, sign, out):
-    steps = np.float32(POSITIONS - 1)
+    steps = np.float64(POSITIONS - 1)
     at = 0
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
@@ -182,9 +189,9 @@ def _encode(rows, classes, cells, levels, scale, sign, out):
                 continue
             low, width = scale[kind - 1, 0], scale[kind - 1, 1]
             value = abs(rows[i, j]) if sign else rows[i, j]
-            position = (value - low) / width if width > 0 else np.float32(0.0)
-            position = min(max(position, np.float32(0.0)), np.float32(1.0))
-            level = levels[kind - 1, int(position * steps + np.float32(0.5))]
+            position = (value - low) / width if width > 0 else 0.0
+            position = min(max(position, 0.0), 1.0)
+            level = levels[kind - 1, int(position * steps + 0.5)]
             for _ in range(cells[i, kind - 1]):
                 out[at] = level
                 at += 1
@@ -210,5 +217,5 @@ def _decode(readings, classes, negative, cells, positions, low, inverse, scale, 
             k = min(int(place), last - 1)
             left = positions[kind - 1, k]
             position = left + (place - np.float32(k)) * (positions[kind - 1, k + 1] - left)
-            value = scale[kind - 1, 0] + position * scale[kind - 1, 1]
+            value = np.float32(scale[kind - 1, 0] + position * scale[kind - 1, 1])
             out[i, j] = -value if sign and negative[i, j] else value

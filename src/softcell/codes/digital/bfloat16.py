@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_LARGEST = 0x7F7F
+
 
 def round_up(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return the smallest bfloat16 at or above each value (at least 0, finite), as its bits.
+
+    Above 3.39e38 there is none that is finite: such values take the largest.
 
     Example:
         >>> float(expand(round_up(np.array([1.001], np.float32)))[0])
         1.0078125
     """
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
-    return ((bits + 0xFFFF) >> 16).astype(np.uint16)
+    positive = np.ascontiguousarray(values, np.float32) + np.float32(0)  # no -0.0
+    bits = positive.view(np.uint32).astype(np.uint64)
+    return np.minimum((bits + 0xFFFF) >> 16, _LARGEST).astype(np.uint16)
 
 
 def expand(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from softcell.codes.digital.bfloat16 import expand, round_up
 from softcell.errors import InputError
+
+_BLOCK = 1 << 18
+"""Weights quantised at a time."""
 
 Encoder = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 Decoder = Callable[[NDArray[np.uint8], tuple[int, ...]], NDArray[np.float32]]
@@ -48,36 +51,50 @@ def _float32(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _from_float32(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.frombuffer(data.tobytes(), np.float32).reshape(shape)
+    return np.ascontiguousarray(data).view(np.float32).reshape(shape)
 
 
 def _float16(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
     limit = float(np.finfo(np.float16).max)
-    most = float(np.abs(weights).max())
+    most = max(float(weights.max()), -float(weights.min()))
     if most > limit:
         raise InputError(f"a weight of {most:.4g} is beyond float16; store it as float32")
     return weights.astype(np.float16).reshape(-1).view(np.uint8)
 
 
 def _from_float16(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.frombuffer(data.tobytes(), np.float16).astype(np.float32).reshape(shape)
+    return np.ascontiguousarray(data).view(np.float16).astype(np.float32).reshape(shape)
 
 
 def _int8(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Quantise symmetrically, w ~ s q with q in -127..127 and a bfloat16 step s for each row."""
     rows = weights.reshape(_rows(weights.shape), -1)
-    bits = round_up(np.abs(rows).max(axis=1) / np.float32(127))
-    step = expand(bits)
-    inverse = np.divide(np.float32(1), step, out=np.zeros_like(step), where=step > 0)
-    index = np.clip(np.rint(rows * inverse[:, None]), -127, 127).astype(np.int8)
-    return np.concatenate([bits.view(np.uint8), index.reshape(-1).view(np.uint8)])
+    bits = round_up(np.maximum(rows.max(axis=1), -rows.min(axis=1)) / np.float32(127))
+    # A row of zeros divides by 1. In float64, where no step is too small to divide by.
+    step = np.where(bits > 0, expand(bits), 1).astype(np.float64)
+    out = np.empty(2 * len(rows) + rows.size, np.uint8)
+    out[: 2 * len(rows)] = bits.view(np.uint8)
+    index = out[2 * len(rows) :].view(np.int8).reshape(rows.shape)
+    for block in _blocks(rows.shape):
+        index[block] = np.clip(np.rint(rows[block] / step[block[0], None]), -127, 127)
+    return out
 
 
 def _from_int8(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
     rows = _rows(shape)
-    step = expand(np.frombuffer(data[: 2 * rows].tobytes(), np.uint16))
-    index = np.frombuffer(data[2 * rows :].tobytes(), np.int8).reshape(rows, -1)
-    return (index * step[:, None]).astype(np.float32).reshape(shape)
+    step = expand(np.ascontiguousarray(data[: 2 * rows]).view(np.uint16))
+    index = data[2 * rows :].view(np.int8).reshape(rows, -1)
+    with np.errstate(over="ignore", invalid="ignore"):  # steps of code words that failed
+        return (index * step[:, None]).reshape(shape)
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Yield blocks of a matrix of at most _BLOCK weights."""
+    rows, columns = shape
+    height = max(_BLOCK // columns, 1)
+    for top in range(0, rows, height):
+        for left in range(0, columns, _BLOCK):
+            yield slice(top, top + height), slice(left, left + _BLOCK)
 
 
 FORMATS = {

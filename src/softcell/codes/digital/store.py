@@ -46,9 +46,13 @@ class DigitalStore:
     m: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.indices) not in (2, 4) or not all(0 <= i <= 255 for i in self.indices):
+        if len(self.indices) not in (2, 4) or not all(
+            isinstance(i, int) and 0 <= i <= 255 for i in self.indices
+        ):
             raise InputError(f"a digital store uses 2 or 4 levels of 256, got {self.indices}")
-        if self.k % 8:
+        if len(set(self.indices)) != len(self.indices):
+            raise InputError(f"a digital store uses different levels, got {self.indices}")
+        if self.k < 8 or self.k % 8:
             raise InputError(f"information bits of a code word come in bytes, got k = {self.k}")
 
     @cached_property
@@ -107,10 +111,7 @@ class DigitalStore:
     def level_indices(self, packed: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
         """Return the level of each cell that holds the packed bits, shape (cells,)."""
         bits = np.unpackbits(packed, count=cells * self.bits_per_symbol)
-        if self.bits_per_symbol == 1:
-            symbols = bits
-        else:
-            symbols = bits[0::2] * np.uint8(2) + bits[1::2]
+        symbols = bits[0::2] * np.uint8(2) + bits[1::2] if self.bits_per_symbol == 2 else bits
         by_label = np.empty(len(self.indices), np.uint8)
         by_label[self.labels] = self.indices
         return by_label[symbols]

@@ -16,15 +16,15 @@ def with_weights(network: Callable[[], nn.Module], state: Mapping[str, np.ndarra
 
     Args:
         network: Makes the network, whatever its weights.
-        state: One array for every tensor of its state dict, of the same shape, in units of the
-            weights; any floating or integer type. Values that are not finite are taken as they
-            are: what a memory gave back is for the evaluation to judge.
+        state: One array for every tensor of its state dict, of the same shape and any real type.
+            Values that are not finite are taken as they are: what a memory gave back is for the
+            evaluation to judge.
 
     Returns:
         The network in evaluation mode, its memory not shared with `state`.
 
     Raises:
-        InputError: A tensor is missing, unknown or of another shape than the network's.
+        InputError: A tensor is missing, unknown, of another shape or holds no real numbers.
 
     Example:
         >>> from softcell.evaluate.networks import LeNet300
@@ -58,9 +58,8 @@ def _tensor(name: str, shape: tuple[int, ...], state: Mapping[str, np.ndarray]) 
     array = np.asarray(state[name])
     if array.shape != shape:
         raise InputError(f"tensor {name!r} must have shape {shape}, got {array.shape}")
-    try:
-        # A value too large for float32 becomes infinite, as it would in the network.
-        with np.errstate(over="ignore", invalid="ignore"):
-            return torch.from_numpy(np.array(array, dtype=np.float32, order="C", copy=True))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"tensor {name!r} must hold real numbers, got {array.dtype}") from error
+    if array.dtype.kind in "cmMOSU":
+        raise InputError(f"tensor {name!r} must hold real numbers, got {array.dtype}")
+    # A value too large for float32 becomes infinite, as it would in the network.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return torch.from_numpy(np.array(array, dtype=np.float32, order="C", copy=True))

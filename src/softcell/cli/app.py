@@ -1,0 +1,130 @@
+"""The command `softcell`: its verbs, their help, and what becomes of errors."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, TextIO
+
+import typer
+
+from softcell.cli.calibrate import calibrate
+from softcell.cli.compare import compare
+from softcell.cli.decode import decode
+from softcell.cli.devices import devices
+from softcell.cli.evaluate import evaluate
+from softcell.cli.export import export
+from softcell.cli.fit import fit
+from softcell.cli.info import info
+from softcell.cli.read import read
+from softcell.cli.train import train
+from softcell.cli.write import write
+from softcell.errors import SoftcellError
+from softcell.version import VERSION
+
+VERBS: dict[str, Callable[..., int | None]] = {
+    "devices": devices,
+    "fit": fit,
+    "write": write,
+    "read": read,
+    "info": info,
+    "export": export,
+    "decode": decode,
+    "calibrate": calibrate,
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+}
+"""Verbs in the order of `softcell --help`. Each returns its exit status, None for 0.
+
+A verb's docstring is its help; the indented lines after `Example:` are shown as they stand.
+"""
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def program() -> typer.Typer:
+    """Return the command line with all its verbs."""
+    # Plain help: it comes in half the time, and its examples can be copied as they are.
+    application = typer.Typer(name="softcell", add_completion=False, rich_markup_mode=None)
+    application.callback()(_softcell)
+    for name, verb in VERBS.items():
+        text, _, example = inspect.cleandoc(verb.__doc__ or "").partition("\n\nExample:\n")
+        application.command(name, help=text, epilog=_verbatim(example))(verb)
+    return application
+
+
+def _verbatim(example: str) -> str:
+    """Return lines marked such that they are not wrapped."""
+    return f"\b\nExample:\n{example}" if example else ""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"softcell {VERSION}")
+        raise typer.Exit()
+
+
+def _softcell(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Store the weights of neural networks in noisy memory cells."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows `softcell`; by default the process's own arguments.
+
+    Returns:
+        Exit status: 0 for success; 1 if the output is there but a warning says what is wrong with
+        it; 2 for a user's mistake, said in one line on standard error; 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        _replace_what_cannot_be_shown(stream)
+    command = typer.main.get_command(program())
+    try:
+        status = command.main(
+            args=arguments or ["--help"], prog_name="softcell", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return int(status or 0)
+    except BrokenPipeError:
+        # The reader has enough. What is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", INTERRUPTED)
+    except typer.TyperException as error:
+        return _complain(f"{error.format_message()} (see {_help_of(arguments)})", USER_ERROR)
+    except SoftcellError as error:
+        return _complain(str(error), USER_ERROR)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", USER_ERROR)
+    except MemoryError:
+        return _complain("not enough memory: close other programs or take less", USER_ERROR)
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"softcell: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _help_of(arguments: Sequence[str]) -> str:
+    verb = next((a for a in arguments if a in VERBS), None)
+    return f"`softcell {verb} --help`" if verb else "`softcell --help`"
+
+
+def _replace_what_cannot_be_shown(stream: TextIO) -> None:
+    """Let a terminal without Unicode show `?` for a sign that it does not have."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")

@@ -1,0 +1,145 @@
+"""softcell compare: all schemes side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from softcell.cli.experiment import own_experiment, task_experiment
+from softcell.cli.options import (
+    DEFAULT_DEVICE,
+    DEFAULT_TASK,
+    AgeOption,
+    DeviceOption,
+    FirstSeedOption,
+    ImagesOption,
+    JsonFile,
+    ModelOption,
+    NoSensitivityFlag,
+    SeedsOption,
+    SensitivityOption,
+    TaskOption,
+    listed,
+    listed_numbers,
+)
+from softcell.cli.progress import progress_bars
+from softcell.cli.results import ResultFile, print_results
+from softcell.errors import InputError
+
+if TYPE_CHECKING:
+    from softcell.evaluate.results import Result
+
+
+def compare(
+    task: TaskOption = DEFAULT_TASK,
+    model: ModelOption = None,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            "--network", metavar="MODEL", help="A network of your own: a safetensors file."
+        ),
+    ] = None,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluate",
+            metavar="MODULE:FUNCTION",
+            help="Its evaluate(state_dict) -> float, imported from the current folder.",
+        ),
+    ] = None,
+    device: DeviceOption = DEFAULT_DEVICE,
+    age: AgeOption = "0",
+    schemes: Annotated[
+        str | None,
+        typer.Option("--schemes", metavar="A,B,...", help="Schemes; by default all of them."),
+    ] = None,
+    cells_per_weight: Annotated[
+        str,
+        typer.Option("--cells-per-weight", metavar="N,...", help="Cells for the analog schemes."),
+    ] = "1,2,4",
+    seeds: SeedsOption = 10,
+    seed: FirstSeedOption = 0,
+    images: ImagesOption = None,
+    sensitivity: SensitivityOption = None,
+    no_sensitivity: NoSensitivityFlag = False,
+    json_file: JsonFile = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw accuracy against cells per weight: .svg or .png."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Do not measure again what the JSON file has already.")
+    ] = False,
+) -> None:
+    """Compare all schemes: accuracy, cells, distance to the limit.
+
+    Every scheme stores the network on several simulated chips, each written and read once. The
+    Fisher information that `combined` needs is computed once and kept in the cache folder.
+
+    The JSON file is written anew after every row, so that an interruption loses at most one;
+    with --resume the rows that it holds are not measured again.
+
+    Example:
+      softcell compare --task digits --seeds 3 --json digits.json --plot digits.svg
+      softcell compare --task cifar10 --model resnet20 --age 10y --json r20.json --resume
+      softcell compare --network model.safetensors --evaluate my_module:evaluate
+    """
+    from softcell.devices import parse_device
+    from softcell.durations import parse_age
+    from softcell.evaluate import trials
+    from softcell.report.plot import require_figure_name, write_plot
+
+    names = _schemes(schemes)
+    cells = listed_numbers(cells_per_weight, "--cells-per-weight")
+    rows = trials.grid(names, cells)
+    file = ResultFile(json_file, resume=resume)
+    if plot is not None:
+        require_figure_name(plot)
+    chosen, seconds = parse_device(device), parse_age(age)
+    if (network is None) != (evaluate is None):
+        raise InputError("a network of your own takes both --network and --evaluate")
+    results: list[Result] = []
+    with progress_bars() as progress:
+        if network is not None and evaluate is not None:
+            experiment = own_experiment(
+                network, evaluate, chosen, age_seconds=seconds, sensitivity=sensitivity
+            )
+        else:
+            experiment = task_experiment(
+                task,
+                model,
+                chosen,
+                age_seconds=seconds,
+                images=images,
+                schemes=names,
+                sensitivity=sensitivity,
+                no_sensitivity=no_sensitivity,
+                progress=progress,
+            )
+        progress("schemes", 0, len(rows))
+        for result in trials.compare(
+            experiment,
+            schemes=names,
+            cells_per_weight=cells,
+            seeds=seeds,
+            first_seed=seed,
+            known=file.known,
+            progress=progress,
+        ):
+            results.append(result)
+            file.write(results)
+            progress("schemes", len(results), len(rows))
+    if plot is not None:
+        write_plot(results, plot)
+    print_results(results, file)
+
+
+def _schemes(text: str | None) -> Sequence[str]:
+    from softcell.allocate import CONVENTIONAL, CUMULATIVE
+
+    return (*CONVENTIONAL, *CUMULATIVE) if text is None else listed(text)

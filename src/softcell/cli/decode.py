@@ -1,0 +1,45 @@
+"""softcell decode: what a real chip gave back, to weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softcell.cli.options import AgeOption, JsonFlag
+from softcell.cli.output import planned_age, print_read_report, require_writable
+from softcell.cli.progress import progress_bars
+
+
+def decode(
+    image: Annotated[Path, typer.Argument(metavar="CELLS", help="Image the chip was made from.")],
+    readings: Annotated[
+        Path,
+        typer.Option(
+            "--readings",
+            metavar="FILE",
+            help="Readings in the device's unit, in the order of `softcell export`: .npy, or .csv "
+            "with a column named reading.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="Safetensors file to write.")
+    ],
+    age: AgeOption = "0",
+    as_json: JsonFlag = False,
+) -> int:
+    """Decode readings that were measured on a chip.
+
+    Exit status 1 says that code words could not be corrected: the weights are there, but wrong.
+
+    Example:
+      softcell decode model.cells --readings measured.npy --age 1h -o restored.safetensors
+    """
+    from softcell import api
+
+    require_writable(output, image, readings)
+    planned = planned_age(image)
+    with progress_bars() as progress:
+        report = api.restore(image, output, readings=readings, age=age, progress=progress)
+    return print_read_report(report, output, planned=planned, as_json=as_json)

@@ -1,0 +1,98 @@
+"""softcell fit: a device of a user's own measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softcell.cli.options import JsonFlag
+from softcell.cli.output import print_facts, print_json, require_writable
+
+
+def fit(
+    measurements: Annotated[
+        Path, typer.Argument(metavar="CSV", help="A row for each write and read; .csv or .csv.gz.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="TOML", help="File to write.")],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the device.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Who measured it, where.")] = None,
+    input_column: Annotated[
+        str | None, typer.Option("--input-column", help="Column of what was programmed.")
+    ] = None,
+    output_column: Annotated[
+        str | None, typer.Option("--output-column", help="Column of what was read.")
+    ] = None,
+    device_column: Annotated[
+        str | None, typer.Option("--device-column", help="Column that names the physical cell.")
+    ] = None,
+    log10: Annotated[
+        bool | None,
+        typer.Option("--log10/--linear", help="Fit the logarithm of what was read, or itself."),
+    ] = None,
+    read_noise: Annotated[
+        float | None,
+        typer.Option("--read-noise", help="Standard deviation of reading alone, as fitted."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a device of measurements; --device takes it anywhere.
+
+    The CSV has a column of what was programmed, one of what was read, and perhaps one that names
+    the physical cell. Units are taken from names such as pulse_voltage_V.
+
+    Example:
+      softcell fit measurements.csv -o my_cell.toml --source "our lab, chip 7"
+      softcell devices --device my_cell.toml
+    """
+    from softcell.atomic_file import AtomicFile
+    from softcell.channel import channel_of
+    from softcell.devices import device_toml, fit_measurements
+
+    require_writable(output, measurements)
+    device = fit_measurements(
+        measurements,
+        name=name,
+        source=source,
+        input_column=input_column,
+        output_column=output_column,
+        device_column=device_column,
+        log10=log10,
+        read_noise=read_noise,
+    )
+    bits = channel_of(device).capacity.bits
+    file = AtomicFile(output)
+    file.write(device_toml(device).encode())
+    file.commit()
+    level, reading = device.level_axis, device.reading_axis
+    if as_json:
+        print_json(
+            {
+                "output": str(output),
+                "name": device.name,
+                "source": device.source,
+                "capacity_bits": bits,
+                "inputs": len(device.inputs),
+                "level_quantity": level.name,
+                "level_unit": level.unit,
+                "level_low": level.low,
+                "level_high": level.high,
+                "reading_quantity": reading.name,
+                "reading_unit": reading.unit,
+                "reading_scale": reading.scale,
+                "read_noise": device.read_noise,
+            }
+        )
+        return
+    axis = "log10 of the " if reading.scale == "log10" else ""
+    print_facts(
+        [
+            ("device", f"{device.name}, written to {output}"),
+            ("levels", f"{level.name}, {level.low:g} to {level.high:g} {level.unit}".rstrip()),
+            ("inputs", f"{len(device.inputs)} measured"),
+            ("reading", f"{axis}{reading.name} {reading.unit}".rstrip()),
+            ("read noise", f"{device.read_noise:.4g}"),
+            ("capacity", f"{bits:.2f} bits per cell"),
+        ]
+    )

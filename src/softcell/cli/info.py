@@ -1,0 +1,135 @@
+"""softcell info: what is in a cell image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softcell.cli.options import JsonFlag
+from softcell.cli.output import print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from softcell.image.cell_image import ImageHeader, ImageTensor
+
+
+def info(
+    image: Annotated[Path, typer.Argument(metavar="CELLS", help="Cell image.")],
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Check every byte of the file.")
+    ] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a cell image holds and check that it is whole.
+
+    Example:
+      softcell info model.cells
+      softcell info model.cells --no-verify --json
+    """
+    from softcell.image.cell_image import CellImage
+
+    with CellImage(image) as opened:
+        header = opened.header
+        if verify:
+            opened.verify()
+    if as_json:
+        print_json({**_summary(header), "tensors": [_tensor(header, t) for t in header.tensors]})
+        return
+    print_facts(_facts(header, image, verify))
+    print_table(_table(header))
+
+
+def _summary(header: ImageHeader) -> dict[str, Any]:
+    code = header.store.code
+    return {
+        "scheme": header.scheme,
+        "device": header.device.name,
+        "age_seconds": header.age_seconds,
+        "weights": header.weights,
+        "cells": header.cells,
+        "analog_cells": header.analog_cells,
+        "store_cells": header.store_cells,
+        "store_bytes": header.store_bytes,
+        "cells_per_weight": header.cells_per_weight,
+        "side_cells_per_weight": header.side_cells_per_weight,
+        "bch": {"n": code.n, "k": code.k, "t": code.t},
+        "raw_bit_error_rate": header.store.raw_bit_error_rate,
+        "store_levels": _store_levels(header),
+    }
+
+
+def _store_levels(header: ImageHeader) -> list[float]:
+    """Return the levels of the digital store in the device's unit."""
+    import numpy as np
+
+    from softcell.devices import LEVELS
+
+    plain = np.array(header.store.indices) / (LEVELS - 1)
+    return [round(x, 6) for x in header.device.level_axis.to_unit(plain).tolist()]
+
+
+def _tensor(header: ImageHeader, tensor: ImageTensor) -> dict[str, Any]:
+    share = tensor.nbytes / max(header.store_bytes, 1)
+    cells = tensor.cells + header.store_cells * share
+    return {
+        "name": tensor.info.name,
+        "shape": list(tensor.info.shape),
+        "dtype": tensor.info.dtype,
+        "kind": tensor.kind,
+        "store_bytes": tensor.nbytes,
+        "analog_cells": tensor.cells,
+        "cells_per_weight": cells / tensor.info.size if tensor.info.size else 0.0,
+    }
+
+
+def _facts(header: ImageHeader, image: Path, verified: bool) -> list[tuple[str, str]]:
+    from softcell.durations import format_age
+
+    code, axis = header.store.code, header.device.level_axis
+    checked = "checksums agree" if verified else "checksums not looked at"
+    levels = ", ".join(f"{x:g}" for x in _store_levels(header))
+    return [
+        ("image", f"{image}, {image.stat().st_size:,} bytes, {checked}"),
+        ("scheme", header.scheme),
+        ("device", f"{header.device.name}, planned for {format_age(header.age_seconds)}"),
+        ("weights", f"{header.weights:,}"),
+        ("cells", f"{header.cells:,} ({header.analog_cells:,} analog)"),
+        (
+            "cells per weight",
+            f"{header.cells_per_weight:.3f} ({header.side_cells_per_weight:.3f} side information)",
+        ),
+        (
+            "digital store",
+            f"{header.store_bytes:,} bytes; levels {levels} {axis.unit}".rstrip()
+            + f"; BCH n = {code.n}, k = {code.k}, t = {code.t} for a raw bit error rate of "
+            f"{header.store.raw_bit_error_rate:.2g}",
+        ),
+    ]
+
+
+def _table(header: ImageHeader) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("tensor", overflow="fold")
+    table.add_column("shape")
+    table.add_column("type")
+    table.add_column("kind")
+    for name in ("store bytes", "analog cells", "cells/weight"):
+        table.add_column(name, justify="right")
+    for each in header.tensors:
+        row = _tensor(header, each)
+        table.add_row(
+            row["name"],
+            " x ".join(str(n) for n in row["shape"]) or "scalar",
+            row["dtype"],
+            row["kind"],
+            f"{row['store_bytes']:,}",
+            f"{row['analog_cells']:,}",
+            f"{row['cells_per_weight']:.2f}",
+        )
+    return table

@@ -1,0 +1,89 @@
+"""Options that several verbs have, and lists in one option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softcell.errors import InputError
+
+DEFAULT_DEVICE = "pcm-partial-reset"
+DEFAULT_TASK = "digits"
+DEFAULT_CELLS = 2.0
+
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="SPEC",
+        help="Device: a name, NAME:option=value, or a .toml file from `softcell fit`, with "
+        "+stuck:..., +spread:... or +readout:... behind it.",
+    ),
+]
+AgeOption = Annotated[
+    str, typer.Option("--age", metavar="AGE", help="Age of the cells: 20s, 1h, 30d or 10y.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which simulated chip.")]
+FirstSeedOption = Annotated[
+    int, typer.Option("--seed", min=0, help="Seed of the first chip; the others count on.")
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Number of simulated chips.")]
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print JSON on standard output instead of text.")
+]
+JsonFile = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the results as JSON (softcell.results/1); - prints."
+    ),
+]
+TaskOption = Annotated[
+    str, typer.Option("--task", help="Task: digits (needs no data), mnist, cifar10, imagenet.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="The task's network; by default its first.")
+]
+ImagesOption = Annotated[
+    int | None, typer.Option("--images", min=1, help="Number of test images; by default all.")
+]
+SensitivityOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sensitivity", metavar="FILE", help="Diagonal Fisher information of `softcell calibrate`."
+    ),
+]
+NoSensitivityFlag = Annotated[
+    bool,
+    typer.Option(
+        "--no-sensitivity",
+        help="Do without Fisher information: a relative error counts the same in every tensor.",
+    ),
+]
+
+
+def listed(text: str) -> list[str]:
+    """Return the parts of a list with commas.
+
+    Example:
+        >>> listed("int8, combined")
+        ['int8', 'combined']
+    """
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def listed_numbers(text: str, option: str) -> list[float]:
+    """Return the numbers of a list with commas.
+
+    Raises:
+        InputError: A part is not a number.
+
+    Example:
+        >>> listed_numbers("1,2.5", "--cells-per-weight")
+        [1.0, 2.5]
+    """
+    try:
+        return [float(part) for part in listed(text)]
+    except ValueError:
+        raise InputError(f"{option}: expected numbers such as 1,2,4, got {text!r}") from None

@@ -1,0 +1,112 @@
+"""What verbs print, and where they may write."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softcell.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from softcell.image.restore import ReadReport
+
+PIPE_WIDTH = 160
+"""Characters of a line where standard output is not a terminal."""
+
+DECODING_FAILED = 1
+"""Exit status if an output was written that holds errors."""
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one a line, the values below each other."""
+    width = max(len(name) for name, _ in facts) + 2
+    for name, value in facts:
+        print(f"{name:<{width}}{value}")
+
+
+def print_table(table: Table) -> None:
+    """Print a table on standard output."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    text = io.StringIO()
+    Console(file=text, width=PIPE_WIDTH, highlight=False).print(table)
+    print("\n".join(line.rstrip() for line in text.getvalue().strip("\n").split("\n")))
+
+
+def print_note(text: str) -> None:
+    """Say something that is not a result, in one line on standard error."""
+    print(f"softcell: {text}", file=sys.stderr)
+
+
+def require_writable(output: Path, *inputs: Path | str | None) -> None:
+    """Find out whether a file can be written before work is spent on it.
+
+    Args:
+        output: The file.
+        inputs: Files that the work reads, which must not be replaced by what comes of them.
+
+    Raises:
+        InputError: The folder is missing or cannot be written, or the output is an input.
+    """
+    # Imported late: `softcell --help` waits for no numerical library.
+    from softcell.atomic_file import AtomicFile
+
+    for path in inputs:
+        if path is not None and os.path.realpath(path) == os.path.realpath(output):
+            raise InputError(f"{output} is what is read; write to another name")
+    AtomicFile(output).discard()
+
+
+def print_read_report(report: ReadReport, output: Path, *, planned: str, as_json: bool) -> int:
+    """Print how decoding went and return the exit status.
+
+    Args:
+        report: The state of the code words.
+        output: The file that was written.
+        planned: Age that the image was planned for.
+        as_json: Print JSON.
+    """
+    if as_json:
+        print_json(
+            {
+                "output": str(output),
+                "code_words": report.frames,
+                "failed_code_words": report.failed,
+                "corrected_bits": report.corrected,
+            }
+        )
+    else:
+        words = f"{report.frames} code words, {report.corrected} bit errors corrected"
+        print_facts([("restored", str(output)), ("digital store", words)])
+    if not report.failed:
+        return 0
+    print_note(
+        f"warning: {report.failed} of {report.frames} code words could not be corrected, {output} "
+        f"holds wrong weights; the image was planned for an age of {planned}, plan it for a "
+        "higher one with `softcell write --age`"
+    )
+    return DECODING_FAILED
+
+
+def planned_age(image: Path) -> str:
+    """Return the age that an image was planned for, such as "10y"."""
+    from softcell.durations import format_age
+    from softcell.image.cell_image import CellImage
+
+    with CellImage(image) as opened:
+        return format_age(opened.header.age_seconds)

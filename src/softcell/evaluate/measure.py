@@ -1,0 +1,180 @@
+"""What an image gives back, chip after chip: accuracy, distortion and distance to the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate import Progress
+from softcell.channel import channel_of
+from softcell.errors import InputError
+from softcell.evaluate.bounds import least_cells_per_weight
+from softcell.evaluate.results import Result
+from softcell.evaluate.statistics import mean_and_ci95
+from softcell.image.cell_image import CellImage
+from softcell.image.readings import SimulatedChip
+from softcell.image.restore import Restoration
+from softcell.version import VERSION
+
+if TYPE_CHECKING:
+    from softcell.evaluate.trials import Experiment
+
+GIVEN = "given"
+"""Scheme of weights that are evaluated as they are, in no cells."""
+
+
+def measure_image(
+    experiment: Experiment,
+    path: Path | str,
+    *,
+    target: float | None = None,
+    seeds: int = 10,
+    first_seed: int = 0,
+    label: str = "chips",
+    progress: Progress | None = None,
+) -> Result:
+    """Write an image to several chips and evaluate what they give back.
+
+    Args:
+        experiment: The network that the image was made of, how to evaluate it, and the age at
+            which chips are read.
+        path: The image. It says for which device it is.
+        target: Cells per weight that were asked for, for the record.
+        seeds: Number of chips, each written and read independently.
+        first_seed: Seed of the first chip; the others count on.
+        label: What is told to `progress`.
+        progress: Called after each chip.
+
+    Raises:
+        InputError: There is no seed, or the image holds other tensors than the network.
+        FormatError: The image is damaged.
+        DecodingError: Side information was lost.
+    """
+    if seeds < 1:
+        raise InputError(f"expected at least 1 seed, got {seeds}")
+    accuracies, reports = [], []
+    errors = np.zeros(2)
+    with CellImage(path) as image:
+        header = image.header
+        _require_same(experiment, {t.info.name: t.info.shape for t in header.tensors}, str(path))
+        channel = channel_of(header.device, experiment.age_seconds)
+        for number in range(seeds):
+            chip = SimulatedChip(
+                image, seed=first_seed + number, age_seconds=experiment.age_seconds
+            )
+            restoration = Restoration(image, chip)
+            restored = dict(restoration.tensors())
+            reports.append(restoration.report)
+            errors += _errors(experiment, restored)
+            accuracies.append(experiment.accuracy(restored))
+            if progress:
+                progress(label, number + 1, seeds)
+    mean, interval = mean_and_ci95(accuracies)
+    total, weighted = errors / seeds
+    bound, _ = experiment.bound()
+    return Result(
+        task=experiment.task,
+        model=experiment.model,
+        device=header.device.name,
+        age_seconds=experiment.age_seconds,
+        scheme=header.scheme,
+        target_cells_per_weight=target,
+        cells_per_weight=header.cells_per_weight,
+        side_cells_per_weight=header.side_cells_per_weight,
+        accuracy_mean=mean,
+        accuracy_ci95=interval,
+        float_accuracy=experiment.float_accuracy,
+        seeds=seeds,
+        images=experiment.images,
+        sdr_db=_sdr_db(experiment, total),
+        limit_cells_per_weight=least_cells_per_weight(
+            bound, weighted, channel.capacity.bits, header.weights
+        ),
+        capacity_bits=channel.capacity.bits,
+        code_words=sum(r.frames for r in reports),
+        failed_code_words=sum(r.failed for r in reports),
+        first_seed=first_seed,
+        accuracies=tuple(accuracies),
+        version=VERSION,
+    )
+
+
+def measure_given(experiment: Experiment, state: Mapping[str, NDArray[Any]]) -> Result:
+    """Evaluate weights as they are, beside the network that they are meant to be.
+
+    Args:
+        experiment: The network, and how to evaluate it.
+        state: The weights, such as `softcell read` restored them.
+
+    Returns:
+        A result of the scheme "given" on the device "none", which takes no cells. There is one
+        set of weights and no chance in it, so that the interval is the accuracy itself, twice.
+
+    Raises:
+        InputError: They are other tensors than the network's, or hold NaN or infinite weights.
+    """
+    _require_same(experiment, {n: v.shape for n, v in state.items()}, "these weights")
+    for name, values in state.items():
+        if not np.isfinite(values).all():
+            raise InputError(f"tensor {name!r} holds NaN or infinite weights; repair it first")
+    accuracy = experiment.accuracy(state)
+    return Result(
+        task=experiment.task,
+        model=experiment.model,
+        device="none",
+        age_seconds=0.0,
+        scheme=GIVEN,
+        target_cells_per_weight=None,
+        cells_per_weight=0.0,
+        side_cells_per_weight=0.0,
+        accuracy_mean=accuracy,
+        accuracy_ci95=(accuracy, accuracy),
+        float_accuracy=experiment.float_accuracy,
+        seeds=1,
+        images=experiment.images,
+        sdr_db=_sdr_db(experiment, float(_errors(experiment, state)[0])),
+        limit_cells_per_weight=0.0,
+        capacity_bits=0.0,
+        accuracies=(accuracy,),
+        version=VERSION,
+    )
+
+
+def _require_same(experiment: Experiment, found: Mapping[str, Any], what: str) -> None:
+    expected = {name: values.shape for name, values in experiment.state.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise InputError(
+                f"{what}: tensor {name!r} is {found.get(name, 'missing')}, the network's is "
+                f"{expected.get(name, 'missing')}; name the task and model that it was made for"
+            )
+
+
+def _matrices(experiment: Experiment) -> dict[str, NDArray[Any]]:
+    _, weight = experiment.bound()
+    return {name: experiment.state[name] for name in weight}
+
+
+def _sdr_db(experiment: Experiment, squared_error: float) -> float:
+    """Return the signal-to-distortion ratio over all matrices in dB."""
+    signal = sum(
+        float(np.sum(np.square(v, dtype=np.float64))) for v in _matrices(experiment).values()
+    )
+    return float(10 * np.log10(max(signal, 1e-300) / max(squared_error, 1e-300)))
+
+
+def _errors(experiment: Experiment, restored: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Return squared errors of the matrices, plain and weighted, rounding of float32 included."""
+    _, weight = experiment.bound()
+    total = np.zeros(2)
+    for name, values in _matrices(experiment).items():
+        exact = np.asarray(values, np.float32)
+        error = exact.astype(np.float64) - restored[name]
+        square = float(np.sum(error * error))
+        square += float(np.sum(np.spacing(np.abs(exact)).astype(np.float64) ** 2)) / 12
+        total += square * np.array([1.0, weight[name]])
+    return total

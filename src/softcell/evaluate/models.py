@@ -1,0 +1,94 @@
+"""The models of every task: network, normalisation, and where the weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from softcell.evaluate import preprocessing
+from softcell.evaluate.networks import (
+    CifarResNet,
+    DigitsCNN,
+    LeNet5,
+    LeNet300,
+    MobileNetV1Quarter,
+    MobileNetV2,
+    SqueezeNet,
+)
+from softcell.evaluate.preprocessing import Augmentation, Preprocessing
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that a task can be done with.
+
+    Args:
+        network: Makes the network.
+        preprocessing: Its normalisation.
+        augmentation: How its calibration images are varied.
+        weights: Name of its safetensors file in the data folder; None for a network that
+            `softcell.evaluate.training` trains.
+        batch: Images that are evaluated together; so few that their activations stay in cache.
+    """
+
+    network: Callable[[], nn.Module]
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    weights: str | None
+    batch: int
+
+
+_DIGITS = partial(
+    Model,
+    preprocessing=preprocessing.DIGITS,
+    augmentation=Augmentation(shift=1, mix=0.25),
+    weights=None,
+)
+_MNIST = partial(
+    Model,
+    preprocessing=preprocessing.MNIST,
+    augmentation=Augmentation(shift=2, mix=0.25),
+    weights=None,
+)
+_CIFAR10 = partial(
+    Model,
+    preprocessing=preprocessing.CIFAR10,
+    augmentation=Augmentation(shift=4, flip=True),
+    batch=50,
+)
+_IMAGENET = partial(Model, augmentation=Augmentation(zoom=0.6, flip=True, mix=0.25), batch=4)
+
+# The first model of a task is the one that is taken when none is named.
+TASKS: dict[str, dict[str, Model]] = {
+    "digits": {"cnn": _DIGITS(DigitsCNN, batch=100)},
+    "mnist": {
+        "lenet-300-100": _MNIST(LeNet300, batch=250),
+        "lenet5": _MNIST(LeNet5, batch=50),
+    },
+    "cifar10": {
+        f"resnet{depth}": _CIFAR10(
+            partial(CifarResNet, depth), weights=f"cifar10_resnet{depth}.safetensors"
+        )
+        for depth in (20, 32, 56)
+    },
+    "imagenet": {
+        "squeezenet1_1": _IMAGENET(
+            SqueezeNet,
+            preprocessing=preprocessing.SQUEEZENET,
+            weights="imagenet_squeezenet1_1.safetensors",
+        ),
+        "mobilenet_v2": _IMAGENET(
+            MobileNetV2,
+            preprocessing=preprocessing.MOBILENET,
+            weights="imagenet_mobilenet_v2.safetensors",
+        ),
+        "mobilenet_v1_025": _IMAGENET(
+            MobileNetV1Quarter,
+            preprocessing=preprocessing.MOBILENET,
+            weights="imagenet_mobilenet_v1_025.safetensors",
+        ),
+    },
+}
