@@ -93,7 +93,7 @@ def _alternate(
     error = np.inf
     estimates = np.empty(matrix.shape[1])
     for _ in range(sweeps):
-        mass = np.bincount(levels, probabilities, len(matrix))
+        mass = np.bincount(levels, probabilities, len(matrix)).astype(np.float64)
         moment = np.bincount(levels, probabilities * values, len(matrix))
         centre = np.divide(moment, mass, out=np.zeros_like(mass), where=mass > 0)
         estimates = posterior_mean(matrix, mass, centre)
