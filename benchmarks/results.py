@@ -24,7 +24,7 @@ from softcell.evaluate.trials import Experiment, compare
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
 PAGE = HERE.parent / "docs/results.md"
-LARGE = ("inversion+sign+adaptive", "combined")
+LARGE = ("naive", "inversion+sign+adaptive", "combined")
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ def page() -> str:
     for run in RUNS:
         path = FOLDER / f"{run.name}.json"
         if path.exists():
-            parts.append(section(run, read_results(path)))
+            parts.append(section(read_results(path)))
     return "\n".join(parts)
 
 
-def section(run: Run, rows: list[Result]) -> str:
+def section(rows: list[Result]) -> str:
     first = rows[0]
     age = f", read after {format_age(first.age_seconds)}" if first.age_seconds else ""
     lines = [

@@ -27,7 +27,7 @@ KNOWN_ANSWERS = [
 
 
 # Made once by this code: a change of these is a change of everything that a seed stands for.
-GOLDEN = (8628980079381519682, "203a182c60874496")
+GOLDEN = (8628980079381519682, "48dcb6419ebe7b4f")
 
 
 def python_philox(counter, key):
@@ -98,7 +98,7 @@ def test_normal_and_uniform_numbers_have_their_moments_and_shape():
 
 def test_uniform_numbers_never_reach_the_ends(monkeypatch):
     extremes = np.array([0, 511, 2**31, 2**32 - 512, 2**32 - 1], np.uint32)
-    monkeypatch.setattr(Stream, "words", lambda self, count, draw=0: extremes)
+    monkeypatch.setattr(Stream, "words", lambda *_, **__: extremes)
     drawn = Stream(0).uniform(5)
     assert drawn.dtype == np.float32
     assert drawn.tolist() == [2**-24, 2**-24, 0.5 + 2**-24, 1 - 2**-24, 1 - 2**-24]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,7 @@ def compare(
         device=parse_device(device) if isinstance(device, str) else device,
         age_seconds=parse_age(age),
         sensitivity=sensitivity,
+        source=partial(parse_weights, network),
     )
     return compare_schemes(
         experiment,
@@ -198,6 +200,8 @@ def _arrays(network: Network) -> tuple[dict[str, NDArray[Any]], Callable[[Any], 
 
         return {
             name: torch.from_numpy(np.array(values)).to(network[name].dtype)
+            if hasattr(network[name], "detach")
+            else values
             for name, values in restored.items()
         }
 

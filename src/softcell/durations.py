@@ -32,7 +32,10 @@ def parse_age(age: str | float) -> float:
         except (ValueError, KeyError):
             seconds = math.nan
     else:
-        seconds = float(age)
+        try:
+            seconds = float(age)
+        except (TypeError, ValueError):
+            seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise InputError(f"expected an age such as 0, 20s, 1h, 30d or 10y, got {age!r}")
     return seconds
@@ -45,7 +48,8 @@ def format_age(seconds: float) -> str:
         >>> format_age(315576000.0), format_age(90.0)
         ('10y', '90s')
     """
+    seconds = float(seconds)
     for unit in ("y", "d", "h", "m"):
         if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
-            return f"{seconds / _SECONDS[unit]:g}{unit}"
-    return f"{seconds:g}s"
+            return f"{seconds / _SECONDS[unit]:.17g}{unit}"
+    return f"{seconds!r}s".replace(".0s", "s")

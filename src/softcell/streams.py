@@ -83,7 +83,8 @@ def _normal_table() -> NDArray[np.float32]:
         octave, part = divmod(segment, 8)
         p = 2.0 ** (octave - 33) * (1 + (part + x) / 8)
         table[segment] = np.polynomial.polynomial.polyfit(x, ndtri(np.minimum(p, 0.5)), nodes - 1)
-    return table.astype(np.float32)
+    # A grid far coarser than the error of the fit: a machine's last bit does not show.
+    return np.ldexp(np.rint(np.ldexp(table, 24)), -24).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)

@@ -67,7 +67,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (TensorInfo("half.weight", (16, 12), "BF16"), random.laplace(size=(16, 12)) / 16),
         (TensorInfo("empty.weight", (0, 4), "F32"), np.zeros((0, 4))),
         (TensorInfo("steps", (), "I64"), np.array(1234567890123, np.int64)),
-        (TensorInfo("large, with comma.weight", (2000,), "F16"), random.normal(size=2000)),
+        (TensorInfo("large, with comma.weight", (40, 50), "F16"), random.normal(size=(40, 50))),
     ]
     path = tmp_path_factory.mktemp("network") / "model.safetensors"
     with WeightsWriter(path, [info for info, _ in tensors]) as writer:

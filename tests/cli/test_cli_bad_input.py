@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
+from softcell.evaluate.results import read_results
 from softcell.weights import TensorInfo, WeightsWriter
 
 
@@ -103,7 +102,7 @@ def test_damaged_images(softcell, image, tmp_path, verb, damage):
         (lambda cells: np.full(cells, np.nan), "NaN"),
         (lambda cells: np.full(cells, -1e5), "positive"),
         (lambda cells: np.array(["high"] * cells), "numbers"),
-        (lambda cells: np.array([None] * cells, object), "readings"),
+        (lambda cells: np.array([None] * cells, object), ".npy"),
     ],
 )
 def test_readings_that_cannot_be(softcell, image, tmp_path, readings, reason):
@@ -122,9 +121,7 @@ def test_readings_that_cannot_be(softcell, image, tmp_path, readings, reason):
 def test_csv_readings_that_cannot_be(softcell, image, tmp_path, text):
     (tmp_path / "measured.csv").write_text(text)
     before = files(tmp_path)
-    softcell(
-        "decode", image, "--readings", "measured.csv", "-o", "back.safetensors"
-    ).one_line()
+    softcell("decode", image, "--readings", "measured.csv", "-o", "back.safetensors").one_line()
     assert files(tmp_path) == before
 
 
@@ -156,6 +153,7 @@ def test_an_input_is_not_replaced(softcell, image, tmp_path):
     assert (tmp_path / image).read_bytes() == before
 
 
+@pytest.mark.usefixtures("image")
 @pytest.mark.parametrize("output", ["no/such/folder/out", "."])
 @pytest.mark.parametrize(
     "words",
@@ -167,19 +165,20 @@ def test_an_input_is_not_replaced(softcell, image, tmp_path):
         ("calibrate",),
     ],
 )
-def test_outputs_that_cannot_be_written(softcell, image, network, words, output):
+def test_outputs_that_cannot_be_written(softcell, network, words, output):
     words = [network if word == "MODEL" else word for word in words]
     softcell(*words, "-o", output).one_line()
 
 
+@pytest.mark.usefixtures("image")
 @pytest.mark.parametrize(
     "words", [("write", "MODEL", "-o"), ("read", "x.cells", "-o"), ("export", "x.cells", "-o")]
 )
-def test_a_full_disk_leaves_nothing(softcell, image, network, tmp_path, monkeypatch, words):
+def test_a_full_disk_leaves_nothing(softcell, network, tmp_path, monkeypatch, words):
     words = [network if word == "MODEL" else word for word in words]
     before = files(tmp_path)
 
-    def full(descriptor):
+    def full(_descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
@@ -192,7 +191,11 @@ def test_a_full_standard_output_is_one_line():
     code = "import sys; from softcell.cli import main; sys.exit(main(['--version']))"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -204,15 +207,14 @@ def test_a_reader_that_has_enough_is_no_error():
         "import sys; from softcell.cli import main;"
         "sys.exit(main(['devices', '--device', 'ideal', '--json']))"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    process.stdout.close()
-    errors = process.stderr.read()
-    assert process.wait() == 1
-    assert errors == ""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (1, b"")
 
 
+@pytest.mark.usefixtures("image")
 @pytest.mark.parametrize(
     "words",
     [
@@ -240,30 +242,24 @@ def test_a_reader_that_has_enough_is_no_error():
         ("calibrate", "--images", "0", "-o", "fisher.safetensors"),
     ],
 )
-def test_measurements_that_mean_nothing(softcell, image, tmp_path, words):
+def test_measurements_that_mean_nothing(softcell, tmp_path, words):
     before = files(tmp_path)
     softcell(*words).one_line()
     assert files(tmp_path) == before
 
 
-def test_an_interruption_is_told_and_leaves_nothing(network, tmp_path):
-    code = "import sys; from softcell.cli import main; sys.exit(main(sys.argv[1:]))"
-    slow = tmp_path / "slow.py"
-    slow.write_text("import time\n\ndef evaluate(state):\n    open('begun', 'w'); time.sleep(60)\n")
-    words = ["compare", "--network", network, "--evaluate", "slow:evaluate", "--json", "r.json"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def test_an_interruption_is_told_and_keeps_finished_rows(softcell, network, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "calls = []\n\n"
+        "def evaluate(state):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) > 4:\n"
+        "        raise KeyboardInterrupt\n"
+        "    return 0.5\n"
     )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert (out, err) == ("", "softcell: interrupted\n")
-    assert not (tmp_path / "r.json").exists()
+    words = ("--network", network, "--evaluate", "slow:evaluate", "--seeds", 1)
+    schemes = ("--schemes", "int8,naive", "--cells-per-weight", "1,2,3")
+    outcome = softcell("compare", *words, *schemes, "--json", "r.json")
+    assert (outcome.status, outcome.out, outcome.err) == (130, "", "softcell: interrupted\n")
+    assert len(read_results("r.json")) == 3  # one of the calls is for the float network
     assert [name for name in files(tmp_path) if name.endswith(".tmp")] == []

@@ -56,9 +56,7 @@ def test_seeds_are_chips(softcell, network):
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])
 @pytest.mark.parametrize("scheme", ["combined", "int8"])
-def test_a_chip_programmed_from_the_export_gives_what_read_gives(
-    softcell, network, scheme, suffix, tmp_path
-):
+def test_a_chip_programmed_from_the_export_gives_what_read_gives(softcell, network, scheme, suffix):
     softcell("write", network, "-o", "x.cells", "--scheme", scheme)
     told = json.loads(softcell("export", "x.cells", "-o", f"levels{suffix}", "--json").out)
     assert told["unit"] == "V"
@@ -134,7 +132,9 @@ def test_more_cells_than_asked_for_are_admitted(softcell, network):
 
 
 def test_conventional_schemes_take_no_number_of_cells(softcell, network):
-    outcome = softcell("write", network, "-o", "x.cells", "--scheme", "int8", "--cells-per-weight", 2)
+    outcome = softcell(
+        "write", network, "-o", "x.cells", "--scheme", "int8", "--cells-per-weight", 2
+    )
     assert outcome.status == 0
     assert outcome.err.count("\n") == 1
     assert "not used" in outcome.err
@@ -157,6 +157,4 @@ def test_failed_code_words_are_told_and_the_file_is_written(softcell, network):
 def test_lost_side_information_is_an_error(softcell, network):
     softcell("write", network, "-o", "x.cells", "--device", "rram-wan")
     outcome = softcell("read", "x.cells", "--age", "10y", "-o", "back.safetensors")
-    if outcome.status == 1:
-        pytest.skip("the code words that failed hold no side information")
     assert "side information" in outcome.one_line()

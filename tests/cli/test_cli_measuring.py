@@ -13,10 +13,22 @@ from softcell.evaluate.results import Result, read_results
 from softcell.weights import WeightsReader
 
 QUICK = ("--schemes", "int8,combined", "--cells-per-weight", "2", "--seeds", 2, "--images", 100)
-REQUIRED = (
-    "task model device age_seconds scheme cells_per_weight side_cells_per_weight accuracy_mean "
-    "accuracy_ci95 float_accuracy seeds images sdr_db limit_cells_per_weight"
-).split()
+REQUIRED = [
+    "task",
+    "model",
+    "device",
+    "age_seconds",
+    "scheme",
+    "cells_per_weight",
+    "side_cells_per_weight",
+    "accuracy_mean",
+    "accuracy_ci95",
+    "float_accuracy",
+    "seeds",
+    "images",
+    "sdr_db",
+    "limit_cells_per_weight",
+]
 
 OWN = """
 import torch
@@ -57,16 +69,17 @@ def test_devices_lose_with_age(softcell):
     assert capacity("10y") < capacity("1h") < capacity("1s")
 
 
-def test_a_fitted_device_goes_anywhere(softcell, network, tmp_path):
+def test_a_fitted_device_goes_anywhere(softcell, network):
     random = np.random.default_rng(1)
-    volts = np.repeat(np.linspace(1, 3, 9), 50)
+    volts = np.repeat(np.linspace(1, 3, 9), 1000)
     ohm = 10 ** (4 + volts + random.normal(0, 0.05, volts.size))
     rows = [f"{v:.3f},{r:.6g}" for v, r in zip(volts, ohm)]
     Path("cell.csv").write_text("\n".join(["pulse_V,resistance_ohm", *rows]))
     told = json.loads(softcell("fit", "cell.csv", "-o", "mine.toml", "--json").out)
     assert (told["level_unit"], told["reading_unit"]) == ("V", "ohm")
-    # 2 decades of uniform levels in noise of 0.05: log2(2 / (0.05 sqrt(2 pi e))) and a little.
-    assert told["capacity_bits"] == pytest.approx(3.28, abs=0.1)
+    # Two decades of means in noise of 0.05: C <= log2(1 + 2 / (0.05 sqrt(2 pi e))) = 3.42
+    # (McKellips, ISIT 2004), which is nearly reached.
+    assert told["capacity_bits"] == pytest.approx(3.42, abs=0.05)
     text = softcell("fit", "cell.csv", "-o", "mine.toml", "--name", "my-cell").out
     assert "my-cell" in text
     listed = json.loads(softcell("devices", "--device", "mine.toml", "--json").out)
@@ -77,7 +90,7 @@ def test_a_fitted_device_goes_anywhere(softcell, network, tmp_path):
     assert softcell("read", "x.cells", "-o", "back.safetensors").status == 0
 
 
-def test_digits_from_end_to_end(softcell, tmp_path):
+def test_digits_from_end_to_end(softcell):
     outcome = softcell("compare", *QUICK, "--json", "r.json", "--plot", "r.svg")
     assert outcome.status == 0, outcome
     assert outcome.err == ""
@@ -98,7 +111,7 @@ def test_digits_from_end_to_end(softcell, tmp_path):
     assert Path("r.svg").read_text().startswith("<?xml")
 
 
-def test_resuming_measures_only_what_is_missing(softcell, monkeypatch):
+def test_resuming_measures_only_what_is_missing(softcell):
     softcell("compare", *QUICK, "--json", "r.json")
     first = json.loads(Path("r.json").read_text())
     first["results"][0]["accuracy_mean"] = 0.123  # a mark that a new measurement would not bear
@@ -121,7 +134,7 @@ def test_the_file_is_written_after_every_row(softcell, monkeypatch):
     seen = []
     from softcell.evaluate import results
 
-    def spy(path, rows):
+    def spy(_path, rows):
         seen.append([row.scheme for row in rows])
 
     monkeypatch.setattr(results, "write_results", spy)
@@ -141,7 +154,7 @@ def test_evaluate_a_scheme_is_a_row_of_compare(softcell):
     assert read_results("e.json") == read_results("c.json")[1:]
 
 
-def test_evaluate_what_was_read(softcell, monkeypatch):
+def test_evaluate_what_was_read(softcell):
     trained = json.loads(softcell("train", "--task", "digits", "--json").out)
     assert trained["accuracy"] > 0.95
     softcell("calibrate", "--images", 50, "-o", "fisher.safetensors")
@@ -163,7 +176,7 @@ def test_evaluate_what_was_read(softcell, monkeypatch):
 
 
 def test_evaluate_takes_weights_of_the_task_only(softcell, network):
-    assert "conv.bias" in softcell("evaluate", network).one_line()
+    assert "bn1.bias" in softcell("evaluate", network).one_line()
 
 
 def test_a_network_of_ones_own(softcell, network):
@@ -179,7 +192,7 @@ def test_a_network_of_ones_own(softcell, network):
     assert rows[0].accuracy_mean == pytest.approx(expected, rel=0.01)
     assert rows[0].task == "mine:evaluate"
     line = softcell(*words, "--evaluate", "mine:broken").one_line()
-    assert "mine.py:11" in line
+    assert "mine.py:10" in line
     assert "no such tensor" in line
     softcell(*words, "--evaluate", "mine:nothing").one_line()
     softcell(*words, "--evaluate", "mine:missing").one_line()

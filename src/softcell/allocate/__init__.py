@@ -1,10 +1,18 @@
 """Plans: which code and how many cells for which tensor."""
 
 from softcell.allocate.plan import Plan, TensorPlan, make_plan
-from softcell.allocate.scheme import CONVENTIONAL, CUMULATIVE, PROTECTIONS, Scheme, parse_scheme
-from softcell.allocate.survey import Progress, as_rows, finite_weights
+from softcell.allocate.scheme import (
+    COARSE_TO_FINE,
+    CONVENTIONAL,
+    CUMULATIVE,
+    PROTECTIONS,
+    Scheme,
+    parse_scheme,
+)
+from softcell.allocate.survey import Progress, as_rows, finite_weights, loss_weights
 
 __all__ = [
+    "COARSE_TO_FINE",
     "CONVENTIONAL",
     "CUMULATIVE",
     "PROTECTIONS",
@@ -14,6 +22,7 @@ __all__ = [
     "TensorPlan",
     "as_rows",
     "finite_weights",
+    "loss_weights",
     "make_plan",
     "parse_scheme",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,22 +70,29 @@ def _shared(gain: NDArray, weights: NDArray, budget: float) -> NDArray[np.int64]
         wanted = np.floor((np.sqrt(1 + 4 * gain / threshold) + 1) / 2)
         return np.clip(wanted, 1, MOST).astype(np.int64)
 
-    low, high = float(gain.min()) / (MOST * (MOST + 1)) / 2, float(gain.max())
-    for _ in range(100):
+    high = float(gain.max())
+    low = max(float(gain.min()) / (2 * MOST * (MOST + 1)), 1e-200 * high)
+    for _ in range(64):
         middle = float(np.sqrt(low) * np.sqrt(high))
         if (weights * cells_at(middle)).sum() > budget:
             low = middle
         else:
             high = middle
     cells = cells_at(high)
-    # Groups whose next cell gains equally much share what is left, in their order.
+    # What is left is too little for all groups that would be next: one after another, those
+    # whose cells gain equally much in their order.
     left = budget - float((weights * cells).sum())
-    next_gain = np.where(cells < MOST, gain / (cells * (cells + 1)), 0)
+    waiting = np.flatnonzero((cells < MOST) & (weights <= left))
+    gained = gain[waiting] / (cells[waiting] * (cells[waiting] + 1))
+    queue = list(zip((-gained).tolist(), waiting.tolist()))
+    heapify(queue)
     smallest = float(weights.min())
-    for group in np.argsort(-next_gain, kind="stable"):
-        if next_gain[group] <= 0 or left < smallest:
-            break
-        if weights[group] <= left:
-            cells[group] += 1
-            left -= float(weights[group])
+    while queue and left >= smallest:
+        _, group = heappop(queue)
+        if weights[group] > left:
+            continue
+        cells[group] += 1
+        left -= float(weights[group])
+        if cells[group] < MOST:
+            heappush(queue, (-gain[group] / (cells[group] * (cells[group] + 1)), group))
     return cells

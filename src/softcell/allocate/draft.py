@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -16,8 +16,8 @@ from softcell.codes.analog import AnalogCode, side_bits
 
 _RUN_WEIGHTS = 1 << 20
 
-_ROUNDS = 8
-"""Rounds in which the budget is corrected by what its shares cost in side information."""
+_ROUNDS = 10
+"""Rounds in which a budget is corrected by what its shares cost in side information."""
 
 _FEWEST_COLUMNS = (1, 32, 512, np.inf)
 """Weights that a row needs to be given cells of its own: each is tried."""
@@ -69,18 +69,33 @@ class Draft:
         """
         best = self._codes({s.info.name: self._ones(s) for s in self._tensors})
         least = self._loss(best)
-        target = self._setting.target
+        budget = self._cells(best) + self._setting.target - self.total(best)
         for share in self._shares():
-            budget = target - (self.total(best) - self._cells(best))
-            for _ in range(_ROUNDS):
-                codes = self._codes(share(budget))
-                spare = target - self.total(codes)
-                if spare >= 0 and (loss := self._loss(codes)) < least:
+            for codes in self._filling(share, budget):
+                if (loss := self._loss(codes)) < least:
                     best, least = codes, loss
-                if 0 <= spare <= 1e-4 * target or not self._setting.scheme.has("sensitivity"):
-                    break
-                budget += spare
         return best
+
+    def _filling(self, share: Callable[[float], Cells], budget: float) -> Iterator[Codes]:
+        """Yield codes that keep to the target, and come ever closer to it.
+
+        What the shares of a budget cost in side information is known only when they are there.
+        """
+        target = self._setting.target
+        enough, too_much, step = 0.0, np.inf, 1.0
+        for _ in range(_ROUNDS):
+            codes = self._codes(share(budget))
+            spare = target - self.total(codes)
+            if spare >= 0:
+                yield codes
+                if spare <= 1e-4 * target or not self._setting.scheme.has("sensitivity"):
+                    return
+                enough = max(enough, budget)
+                budget = min(budget + spare, (enough + too_much) / 2)
+            else:
+                too_much = min(too_much, budget)
+                budget = max(budget + step * spare, (enough + too_much) / 2)
+                step *= 2
 
     def total(self, codes: Codes) -> int:
         """Return all cells that a decoder needs."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate.coarse import coarse_codes
 from softcell.allocate.draft import Codes, Draft
 from softcell.allocate.ranges import LARGE_CELLS, choose_large
-from softcell.allocate.scheme import Scheme, parse_scheme
+from softcell.allocate.scheme import COARSE_TO_FINE, Scheme, parse_scheme
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import Progress, survey
 from softcell.channel import channel_of
-from softcell.codes.analog import AnalogCode
+from softcell.codes.analog import AnalogCode, CoarseCode
 from softcell.codes.digital import DigitalStore, design_store
 from softcell.devices import Device
 from softcell.errors import InputError
@@ -27,13 +28,13 @@ class TensorPlan:
 
     Args:
         info: Its name, shape and type.
-        kind: "analog", a number format, or "raw".
-        code: The analog code, for that kind.
+        kind: "analog", "coarse-to-fine", a number format, or "raw".
+        code: The code, for the first two.
     """
 
     info: TensorInfo
     kind: str
-    code: AnalogCode | None = None
+    code: AnalogCode | CoarseCode | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +100,20 @@ def make_plan(
     channel = channel_of(device, age_seconds)
     store = design_store(channel)
     surveys = survey(weights, scheme, sensitivity=sensitivity, progress=progress)
-    codes: Codes = {}
+    codes: Mapping[str, AnalogCode | CoarseCode] = {}
     if analog:
         setting = Setting(
             weights, scheme, channel, store, tuple(surveys), float(cells_per_weight or 0)
         )
-        codes = analog_codes(setting, progress)
-    tensors = tuple(TensorPlan(s.info, s.kind, codes.get(s.info.name)) for s in surveys)
+        codes = coarse_codes(setting) if scheme.coarse_to_fine else analog_codes(setting, progress)
+    tensors = tuple(
+        TensorPlan(
+            s.info,
+            COARSE_TO_FINE if scheme.coarse_to_fine and s.kind == "analog" else s.kind,
+            codes.get(s.info.name),
+        )
+        for s in surveys
+    )
     target = float(cells_per_weight) if analog and cells_per_weight is not None else None
     return Plan(scheme.name, device, age_seconds, store, tensors, target)
 

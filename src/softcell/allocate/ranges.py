@@ -18,6 +18,7 @@ from softcell.codes.analog.value_range import (
     choose_range_above,
     distortion,
     map_of,
+    nearest_reads,
 )
 
 LARGE_FRACTIONS = (0.05, 0.1, 0.2, 0.35)
@@ -35,7 +36,8 @@ class TensorRanges:
         ranges: Range of each class.
         share: Part of the stored weights in each class, shape (ranges,).
         bias: Expected squared bias of one weight of each class, same shape.
-        variance: Expected variance of one weight of each class, one read, same shape.
+        variance: Expected variance of one weight of each class and one cell, same shape; r cells
+            have about 1/r of it.
     """
 
     ranges: tuple[ValueRange, ...]
@@ -76,10 +78,10 @@ def tensor_ranges(
             ]
             first = _range(parts[0], scheme, channel, 0.0, reads, threshold)
             second = _range(parts[1], scheme, channel, threshold, reads * LARGE_CELLS)
-            return _costs([first, second], parts, channel)
+            return _costs([first, second], parts, channel, reads)
     low = 0.0 if scheme.has("sign") else None
     values = magnitudes if scheme.has("sign") else _symmetric(magnitudes)
-    return _costs([_range(values, scheme, channel, low, reads)], [values], channel)
+    return _costs([_range(values, scheme, channel, low, reads)], [values], channel, reads)
 
 
 def choose_large(
@@ -141,10 +143,15 @@ def _range(
     return replace(chosen, low=-high if low is None else low, high=high)
 
 
-def _costs(ranges: list[ValueRange], parts: list[Histogram], channel: Channel) -> TensorRanges:
+def _costs(
+    ranges: list[ValueRange], parts: list[Histogram], channel: Channel, reads: float
+) -> TensorRanges:
     counts = np.array([part.counts.sum() for part in parts])
     each = np.array(
-        [distortion(h, r, moments(map_of(r, channel), channel)) for h, r in zip(parts, ranges)]
+        [
+            distortion(h, r, moments(map_of(r, channel), channel, nearest_reads(reads * cells)))
+            for h, r, cells in zip(parts, ranges, class_cells(len(ranges)))
+        ]
     )
     per_weight = each / np.maximum(counts, 1)[:, None]
     share = counts / max(counts.sum(), 1)

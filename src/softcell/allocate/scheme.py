@@ -11,7 +11,7 @@ PROTECTIONS = {
     "inversion": "levels follow the inverse of the cell's mean response",
     "sign": "signs are stored error-free",
     "adaptive": "the range follows the weights and takes the part of the cell that suits them",
-    "sparsity": "mask and signs are stored error-free; large weights have their own range and cells",
+    "sparsity": "mask and signs are stored error-free; large weights have a range of their own",
     "sensitivity": "cells go to the rows that the loss feels most",
 }
 """Protections of the analog code; any set of them, joined by +, is a scheme."""
@@ -27,6 +27,9 @@ CUMULATIVE = (
 """The paper's story: each scheme adds a protection to the one before."""
 
 CONVENTIONAL = tuple(FORMATS)
+
+COARSE_TO_FINE = "coarse-to-fine"
+"""Scheme of robust cells for the part of the range and one more for the place in it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Scheme:
         """Return whether the analog code has a protection."""
         return protection in self.protections
 
+    @property
+    def coarse_to_fine(self) -> bool:
+        """Whether matrices are stored by coarse-to-fine maps."""
+        return self.name == COARSE_TO_FINE
+
 
 def parse_scheme(text: str) -> Scheme:
     """Return the scheme of a name.
@@ -54,7 +62,7 @@ def parse_scheme(text: str) -> Scheme:
     Args:
         text: "float32", "float16", "int8"; "naive" for the analog code without protection,
             "combined" for all protections, or protections joined by "+". Every protection
-            implies inversion; sparsity implies sign.
+            implies inversion; sparsity implies sign. "coarse-to-fine" is a code of its own.
 
     Raises:
         InputError: An unknown name.
@@ -65,7 +73,7 @@ def parse_scheme(text: str) -> Scheme:
     """
     if text in CONVENTIONAL:
         return Scheme(text, number_format=text)
-    if text == "naive":
+    if text in ("naive", COARSE_TO_FINE):
         return Scheme(text)
     if text == "combined":
         return Scheme(text, protections=frozenset(PROTECTIONS))
@@ -73,8 +81,8 @@ def parse_scheme(text: str) -> Scheme:
     unknown = sorted(chosen - set(PROTECTIONS))
     if unknown:
         raise InputError(
-            f"unknown scheme {text!r}; known: {', '.join(CONVENTIONAL)}, naive, combined, or any of "
-            f"{', '.join(PROTECTIONS)} joined by +"
+            f"unknown scheme {text!r}; known: {', '.join(CONVENTIONAL)}, naive, combined, "
+            f"{COARSE_TO_FINE}, or any of {', '.join(PROTECTIONS)} joined by +"
         )
     chosen.add("inversion")
     if "sparsity" in chosen:

@@ -73,7 +73,8 @@ def finite_weights(weights: Weights, name: str) -> NDArray[np.float32]:
         raise InputError(f"tensor {name!r} holds {bad} weights beyond float32; rescale it first")
     if bad:
         raise InputError(
-            f"tensor {name!r} holds {bad} weights that are NaN or infinite; repair the network first"
+            f"tensor {name!r} holds {bad} weights that are NaN or infinite; "
+            "repair the network first"
         )
     return result
 
@@ -113,8 +114,8 @@ def survey(
     }
     if sensitivity is not None and analog and not felt and scheme.has("sensitivity"):
         raise InputError(
-            f"the sensitivity has no tensor {analog[0].info.name!r}, nor any other of the network's "
-            "matrices; compute it on the same network"
+            f"the sensitivity has no tensor {analog[0].info.name!r}, nor any other of the "
+            "network's matrices; compute it on the same network"
         )
     overall = loss_weights(
         {each.info.name: each.variance for each in analog},

@@ -96,13 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args=arguments or ["--help"], prog_name="softcell", standalone_mode=False
         )
         sys.stdout.flush()
-        return int(status or 0)
     except BrokenPipeError:
         # The reader has enough. What is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", INTERRUPTED)
+        status = INTERRUPTED
     except typer.TyperException as error:
         return _complain(f"{error.format_message()} (see {_help_of(arguments)})", USER_ERROR)
     except SoftcellError as error:
@@ -112,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{where}{error.strerror or error}", USER_ERROR)
     except MemoryError:
         return _complain("not enough memory: close other programs or take less", USER_ERROR)
+    return _complain("interrupted", INTERRUPTED) if status == INTERRUPTED else int(status or 0)
 
 
 def _complain(message: str, status: int) -> int:

@@ -67,7 +67,7 @@ def devices(
       softcell devices --device my_cell.toml --device pcm-mushroom+stuck:low=0.001 --json
     """
     from softcell.devices import DEVICES
-    from softcell.durations import parse_age
+    from softcell.durations import format_age, parse_age
 
     seconds = parse_age(age)
     names = device or list(DEVICES)
@@ -79,6 +79,7 @@ def devices(
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
+        print(f"bits per cell at an age of {format_age(seconds)}")
         print_table(_table(rows))
 
 
@@ -115,24 +116,21 @@ def _table(rows: list[DeviceRow]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from softcell.durations import format_age
-
-    age = format_age(rows[0].age_seconds)
-    table = Table(box=box.SIMPLE_HEAD, caption=f"bits per cell at an age of {age}")
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("device", overflow="fold")
     table.add_column("capacity", justify="right")
-    table.add_column("error-free", justify="right")
-    table.add_column("levels")
-    table.add_column("reading")
+    table.add_column("error-\nfree", justify="right")
+    table.add_column("levels", min_width=18)
+    table.add_column("reading", min_width=12)
     table.add_column("source")
     for row in rows:
         table.add_row(
             row.name,
             f"{row.capacity_bits:.2f}",
             "none" if row.error_free_bits is None else f"{row.error_free_bits:.2f}",
-            f"{row.levels}: {row.level_quantity} {row.level_low:g} to {row.level_high:g} "
-            f"{row.level_unit}".rstrip(),
-            f"{row.reading_quantity} {row.reading_unit}".rstrip(),
+            f"{row.levels}: {row.level_low:g} to {row.level_high:g} {row.level_unit}".rstrip()
+            + f"\n{row.level_quantity}",
+            f"{row.reading_quantity}\n{row.reading_unit}",
             row.source,
         )
     return table

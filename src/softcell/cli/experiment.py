@@ -6,6 +6,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def task_experiment(
     from softcell.evaluate.sensitivity import task_fisher
     from softcell.evaluate.tasks import load_task
     from softcell.evaluate.trials import Experiment
+    from softcell.weights import WeightsReader
 
     needed = any(parse_scheme(scheme).has("sensitivity") for scheme in schemes)
     loaded = load_task(task, model, images=images, progress=counting(progress, "training"))
@@ -74,6 +76,7 @@ def task_experiment(
         task=loaded.name,
         model=loaded.model,
         images=loaded.images,
+        source=None if weights is None else partial(WeightsReader, weights),
     )
 
 
@@ -98,16 +101,17 @@ def own_experiment(
     from softcell.curvature import load_fisher
     from softcell.evaluate.sensitivity import digest
     from softcell.evaluate.trials import Experiment
+    from softcell.weights import WeightsReader
 
     evaluate = _imported(function)
     state = read_network(network)
     types = _torch_types(network)
 
-    def accuracy(restored: Mapping[str, Any]) -> float:
+    def accuracy(restored: Mapping[str, Any]) -> Any:
         import torch
 
         tensors = {n: torch.tensor(v).to(types[n]) for n, v in restored.items()}
-        return float(_guarded(lambda: evaluate(tensors), function))
+        return _guarded(lambda: evaluate(tensors), function)
 
     return Experiment(
         state=state,
@@ -118,6 +122,7 @@ def own_experiment(
         task=function,
         # The digest keeps two networks of one name apart when results are resumed.
         model=f"{network.stem}-{digest(state)[:8]}",
+        source=partial(WeightsReader, network),
     )
 
 

@@ -63,8 +63,11 @@ def fit(
     )
     bits = channel_of(device).capacity.bits
     file = AtomicFile(output)
-    file.write(device_toml(device).encode())
-    file.commit()
+    try:
+        file.write(device_toml(device).encode())
+        file.commit()
+    finally:
+        file.discard()
     level, reading = device.level_axis, device.reading_axis
     if as_json:
         print_json(

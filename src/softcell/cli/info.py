@@ -39,6 +39,7 @@ def info(
         print_json({**_summary(header), "tensors": [_tensor(header, t) for t in header.tensors]})
         return
     print_facts(_facts(header, image, verify))
+    print()
     print_table(_table(header))
 
 
@@ -114,18 +115,18 @@ def _table(header: ImageHeader) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("tensor", overflow="fold")
     table.add_column("shape")
     table.add_column("type")
     table.add_column("kind")
-    for name in ("store bytes", "analog cells", "cells/weight"):
+    for name in ("store\nbytes", "analog\ncells", "cells/\nweight"):
         table.add_column(name, justify="right")
     for each in header.tensors:
         row = _tensor(header, each)
         table.add_row(
             row["name"],
-            " x ".join(str(n) for n in row["shape"]) or "scalar",
+            "x".join(str(n) for n in row["shape"]) or "scalar",
             row["dtype"],
             row["kind"],
             f"{row['store_bytes']:,}",

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from softcell.image.restore import ReadReport
 
-PIPE_WIDTH = 160
+PIPE_WIDTH = 110
 """Characters of a line where standard output is not a terminal."""
+
+NARROWEST = 80
+"""Characters that a table takes at least; a narrower terminal breaks its lines."""
 
 DECODING_FAILED = 1
 """Exit status if an output was written that holds errors."""
@@ -41,11 +44,15 @@ def print_table(table: Table) -> None:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        Console(highlight=False).print(table)
+        console = Console(highlight=False)
+        console.width = max(console.width, NARROWEST)
+        console.print(table)
         return
     text = io.StringIO()
     Console(file=text, width=PIPE_WIDTH, highlight=False).print(table)
-    print("\n".join(line.rstrip() for line in text.getvalue().strip("\n").split("\n")))
+    rule = "─" if "utf" in (sys.stdout.encoding or "").lower() else "-"
+    for line in text.getvalue().strip("\n").split("\n"):
+        print(line.rstrip().replace("─", rule))
 
 
 def print_note(text: str) -> None:

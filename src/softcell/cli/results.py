@@ -57,9 +57,10 @@ def print_results(results: Sequence[Result], file: ResultFile) -> None:
     from dataclasses import asdict
 
     from softcell.evaluate.results import SCHEMA
-    from softcell.report.table import results_table
+    from softcell.report.table import headline, results_table
 
     if file.prints:
         print_json({"schema": SCHEMA, "results": [asdict(result) for result in results]})
     else:
+        print(headline(results))
         print_table(results_table(results))

@@ -14,8 +14,8 @@ from softcell.devices.device import LEVELS, Axis, Cells, Device, checked_levels,
 from softcell.errors import InputError
 from softcell.streams import Stream
 
-_OVERLAP = 0.1  # total variation between neighbouring levels at which their laws may be mixed
-_FINEST = 16  # grid levels for each programmable level, at most
+_FINER = (1, 4, 16, 32)  # levels of the grid of a spread's law for each programmable level
+_OVERLAP = 0.1  # total variation between neighbouring levels at which the grid is fine enough
 
 
 @dataclass(frozen=True)
@@ -140,14 +140,12 @@ class Spread:
         levels = np.asarray(levels, np.float64)
         if self.sigma == 0:
             return self.of.law(levels, edges, age_seconds)
-        grid = np.linspace(0, 1, LEVELS)
-        law = self.of.law(grid, edges, age_seconds)
-        # Where neighbouring levels hardly overlap, a mixture of their laws would be a comb.
-        apart = float(np.abs(np.diff(law, axis=0)).sum(axis=1).max()) / 2
-        finer = min(math.ceil(apart / _OVERLAP), _FINEST)
-        if finer > 1:
+        for finer in _FINER:
             grid = np.linspace(0, 1, finer * (LEVELS - 1) + 1)
             law = self.of.law(grid, edges, age_seconds)
+            # Where neighbouring levels hardly overlap, a mixture of their laws would be a comb.
+            if np.abs(np.diff(law, axis=0)).sum(axis=1).max() / 2 < _OVERLAP:
+                break
         return _interpolated_weights(levels, self.sigma, grid) @ law
 
     def definition(self) -> dict[str, Any]:
@@ -240,7 +238,10 @@ def _interpolated_weights(
     Each offset level is shared between its two neighbours on the grid, as in linear
     interpolation; integrated over the normal density, shape (levels, grid), rows sum to 1.
     """
-    u = (grid - levels[:, None]) / sigma
-    integral = sigma * (u * ndtr(u) + np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi))
-    share = np.diff(integral, axis=1) / (grid[1] - grid[0])
-    return np.maximum(np.diff(share, axis=1, prepend=0.0, append=1.0), 0)
+    step = grid[1] - grid[0]
+    u = np.abs(grid - levels[:, None]) / sigma
+    # E (x - X)+ is the ramp (x - level)+ and a bump, so that nothing cancels far from the level.
+    bump = sigma * (np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi) - u * ndtr(-u))
+    spread = np.diff(np.diff(bump, axis=1) / step, axis=1, prepend=0.0, append=0.0)
+    weights = np.maximum(np.maximum(1 - u * sigma / step, 0) + spread, 0)
+    return weights / weights.sum(axis=1, keepdims=True)

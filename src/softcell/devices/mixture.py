@@ -99,3 +99,12 @@ def mixture_law(
         out,
     )
     return out / out.sum(axis=1, keepdims=True)
+
+
+def clipped_at_zero(law: NDArray[np.float64], edges: NDArray) -> NDArray[np.float64]:
+    """Return the law of readings that stop at zero, shape (levels, bins) as the one given."""
+    zero = int(np.searchsorted(edges, 0.0, side="right")) - 1
+    clipped = law.copy()
+    clipped[:, zero] += law[:, :zero].sum(axis=1)
+    clipped[:, :zero] = 0
+    return clipped

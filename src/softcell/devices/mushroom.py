@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from softcell.devices.device import Axis, Cells, Response, checked_levels
-from softcell.devices.mixture import mixture_law, normal_nodes
+from softcell.devices.mixture import clipped_at_zero, mixture_law, normal_nodes
 from softcell.streams import Stream
 
 # All from Joshi et al. 2020: programming noise Fig. 3b; drift and read noise the model of the
@@ -189,16 +189,7 @@ class MushroomCell:
         weight = np.outer(z_weight, y_weight).ravel()
         shape = (len(levels), len(weight))
         law = mixture_law(centre.reshape(shape), (centre * relative).reshape(shape), weight, edges)
-        return _clipped_at_zero(law, edges)
+        return clipped_at_zero(law, edges)
 
     def definition(self) -> dict[str, Any]:
         return {"kind": "pcm-mushroom"}
-
-
-def _clipped_at_zero(law: NDArray[np.float64], edges: NDArray) -> NDArray[np.float64]:
-    """Move the probability of negative readings to the bin that holds zero."""
-    zero = int(np.searchsorted(edges, 0.0, side="right")) - 1
-    if zero > 0:
-        law[:, zero] += law[:, :zero].sum(axis=1)
-        law[:, :zero] = 0
-    return law

@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from softcell.devices.device import Axis, Cells, Response, checked_levels, shortest
-from softcell.devices.mixture import mixture_law, normal_nodes
+from softcell.devices.mixture import clipped_at_zero, mixture_law, normal_nodes
 from softcell.errors import InputError
 from softcell.streams import Stream
 
@@ -134,8 +134,10 @@ class WanCell:
 
     def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
         sigma = Response(self._deviation(age_seconds).astype(np.float32)).at(levels)[:, None]
-        nodes, weight = normal_nodes(201, 6.0)
         target = np.asarray(levels, np.float64)[:, None] * G_MAX
+        if self.read_noise == 0:
+            return clipped_at_zero(mixture_law(target, sigma, np.ones(1), edges), edges)
+        nodes, weight = normal_nodes(201, 6.0)
         mean = np.maximum(target + sigma * nodes, 0)
         # Nodes stand for slices: give each the slice's own width besides the read noise.
         slice_width = sigma * (nodes[1] - nodes[0]) / np.sqrt(12) * (mean > 0)

@@ -100,7 +100,7 @@ def _decode(source: Path | io.BytesIO, name: str) -> NDArray[np.uint8]:
 
 
 def _digits() -> tuple[Images, NDArray[np.bool_]]:
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped,unused-ignore]
+    from sklearn.datasets import load_digits
 
     bunch = load_digits()
     pixels = bunch.images.astype(np.uint8)[..., None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -12,6 +13,10 @@ from softcell.atomic_file import AtomicFile
 from softcell.errors import FormatError, InputError
 
 SCHEMA = "softcell.results/1"
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,20 @@ class Result:
     accuracies: tuple[float, ...] = field(default=(), repr=False)
     version: str = ""
 
+    def __post_init__(self) -> None:
+        for name, kind in _TEXT_OR_NUMBER.items():
+            value = getattr(self, name)
+            if kind is str and not isinstance(value, str):
+                raise InputError(f"a result's {name} is text, got {value!r}")
+            if kind is float and not _finite(value):
+                raise InputError(f"a result's {name} is a finite number, got {value!r}")
+        target = self.target_cells_per_weight
+        if target is not None and not _finite(target):
+            raise InputError(f"a result's target_cells_per_weight is a number, got {target!r}")
+        for name in ("accuracy_ci95", "accuracies"):
+            if not all(_finite(value) for value in getattr(self, name)):
+                raise InputError(f"a result's {name} are finite numbers, got {getattr(self, name)}")
+
     @property
     def key(self) -> tuple[Any, ...]:
         """What tells one measurement from another, apart from its outcome."""
@@ -76,12 +95,26 @@ class Result:
         )
 
 
+_TEXT_OR_NUMBER = {
+    each.name: str if each.type == "str" else float
+    for each in fields(Result)
+    if each.type in ("str", "int", "float")
+}
+
+
 def write_results(path: Path | str, results: Sequence[Result]) -> None:
-    """Write results as JSON, whole or not at all."""
+    """Write results as JSON, whole or not at all.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     text = json.dumps({"schema": SCHEMA, "results": [asdict(r) for r in results]}, indent=1)
-    with AtomicFile(path) as file:
+    file = AtomicFile(path)
+    try:
         file.write(text.encode())
         file.commit()
+    finally:
+        file.discard()
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -109,4 +142,4 @@ def read_results(path: Path | str) -> list[Result]:
             row["accuracies"] = tuple(row.get("accuracies", ()))
         return [Result(**row) for row in rows]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"{path}: a result is not complete ({error})") from None
+        raise FormatError(f"{path}: a result is not as the schema has it ({error})") from None

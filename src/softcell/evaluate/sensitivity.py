@@ -19,7 +19,7 @@ from softcell.evaluate.training import Progress
 
 _log = logging.getLogger(__name__)
 _BATCH = 4
-_VERSION = 1  # of the images and the estimator; a change makes cached files strangers
+_VERSION = 1  # of the estimator; a change makes cached files strangers
 
 
 def task_fisher(
@@ -49,7 +49,8 @@ def task_fisher(
         InputError: As for `Task.calibration` and `diagonal_fisher`.
     """
     weights = task.state_dict() if state is None else state
-    label = f"{_VERSION} {task.name} {task.model} {count} {seed} {_BATCH} {digest(weights)}"
+    model = TASKS[task.name][task.model]
+    label = f"{_VERSION} {model.augmentation} {count} {seed} {_BATCH} {digest(weights)}"
     key = hashlib.sha256(label.encode()).hexdigest()[:24]
     path = cache_folder() / f"fisher-{task.name}-{task.model}-{key}.safetensors"
     if path.exists():
@@ -57,7 +58,7 @@ def task_fisher(
             return load_fisher(path)
         except FormatError as error:
             _log.warning("the cached Fisher cannot be used and is computed again: %s", error)
-    module = with_weights(TASKS[task.name][task.model].network, weights)
+    module = with_weights(model.network, weights)
     images = task.calibration(count, seed=seed)
     fisher = diagonal_fisher(module, images, seed=seed, batch=_BATCH, progress=progress)
     save_fisher(path, fisher)

@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import CONVENTIONAL, CUMULATIVE, Progress, make_plan, parse_scheme
-from softcell.channel import channel_of
+from softcell.allocate import (
+    CONVENTIONAL,
+    CUMULATIVE,
+    Progress,
+    loss_weights,
+    make_plan,
+    parse_scheme,
+)
 from softcell.devices import Device
 from softcell.errors import InputError
-from softcell.evaluate.bounds import ModelBound, least_cells_per_weight, tensor_source
+from softcell.evaluate.bounds import ModelBound, tensor_source
+from softcell.evaluate.measure import measure_image
 from softcell.evaluate.results import Result
-from softcell.evaluate.statistics import mean_and_ci95
-from softcell.image.cell_image import CellImage
-from softcell.image.readings import SimulatedChip
-from softcell.image.restore import ReadReport, Restoration
 from softcell.image.write import write_image
 from softcell.version import VERSION
-from softcell.weights import StateDictWeights
+from softcell.weights import StateDictWeights, Weights
 
 Evaluate = Callable[[Mapping[str, NDArray[Any]]], float]
 """How good are these weights? More is better."""
@@ -46,9 +49,8 @@ class Experiment:
         task: Name of the task, for the record.
         model: Name of the network, for the record.
         images: Number of test images, for the record.
-
-    Raises:
-        InputError: The network has no tensor that could be stored.
+        source: Opens the tensors in their own number formats; by default those of `state` are
+            stored.
     """
 
     state: Mapping[str, NDArray[Any]]
@@ -59,7 +61,12 @@ class Experiment:
     task: str = "custom"
     model: str = "custom"
     images: int = 0
+    source: Callable[[], Weights] | None = None
     _memory: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def weights(self) -> Weights:
+        """Open the tensors as they are to be stored."""
+        return StateDictWeights(self.state) if self.source is None else self.source()
 
     def accuracy(self, state: Mapping[str, NDArray[Any]]) -> float:
         """Evaluate tensors; equal tensors are evaluated once.
@@ -73,37 +80,42 @@ class Experiment:
             digest.update(np.ascontiguousarray(state[name]).tobytes())
         key = digest.hexdigest()
         if key not in self._memory:
-            value = float(self.evaluate(state))
+            given = self.evaluate(state)
+            try:
+                value = float(given)
+            except (TypeError, ValueError):
+                value = np.nan
             if not np.isfinite(value):
-                raise InputError(f"the evaluate function gave {value}; expected a finite number")
+                raise InputError(f"the evaluate function gave {given!r}; expected a finite number")
             self._memory[key] = value
         return self._memory[key]
 
     @property
     def float_accuracy(self) -> float:
         """Accuracy of the network as given."""
-        return self.accuracy(self.state)
+        # A copy: whatever the user's function does to its tensors, the network stays as it is.
+        return self.accuracy({name: np.array(values) for name, values in self.state.items()})
 
     def bound(self) -> tuple[ModelBound, dict[str, float]]:
         """Return the least bits of the network's matrices, and the weight of their errors."""
         if "bound" not in self._memory:
-            sources, weight = [], {}
-            for name, values in self.state.items():
-                if values.ndim < 2 or values.dtype.kind != "f" or values.size == 0:
-                    continue
-                weight[name] = self._error_weight(name, values)
-                sources.append(tensor_source(values.astype(np.float32), weight[name]))
-            if not sources:
+            matrices = {
+                name: values
+                for name, values in self.state.items()
+                if values.ndim > 1 and values.dtype.kind == "f" and values.size
+            }
+            if not matrices:
                 raise InputError("the network has no tensor of two dimensions to compare on")
+            known = self.sensitivity or {}
+            weight = loss_weights(
+                {name: float(np.var(v, dtype=np.float64)) for name, v in matrices.items()},
+                {n: float(np.mean(known[n], dtype=np.float64)) for n in matrices if n in known},
+            )
+            sources = [
+                tensor_source(v.astype(np.float32), weight[name]) for name, v in matrices.items()
+            ]
             self._memory["bound"] = ModelBound(tuple(sources)), weight
         return self._memory["bound"]
-
-    def _error_weight(self, name: str, values: NDArray[Any]) -> float:
-        """Return the loss of a squared error in a tensor; relative errors without sensitivity."""
-        if self.sensitivity is not None and name in self.sensitivity:
-            return float(np.mean(self.sensitivity[name], dtype=np.float64))
-        variance = float(np.var(values, dtype=np.float64))
-        return 1 / variance if variance > 0 else 0.0
 
 
 def run_trials(
@@ -129,66 +141,27 @@ def run_trials(
         InputError: A setting or the network cannot be used.
         InfeasibleError: The device cannot hold error-free bits.
     """
-    if seeds < 1:
-        raise InputError(f"expected at least 1 seed, got {seeds}")
-    channel = channel_of(experiment.device, experiment.age_seconds)
-    accuracies, reports = [], []
-    errors = np.zeros(2)
     with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
         path = Path(folder) / "image.cells"
-        plan = make_plan(
-            StateDictWeights(experiment.state),
-            experiment.device,
-            scheme,
-            cells_per_weight=cells_per_weight,
-            age_seconds=experiment.age_seconds,
-            sensitivity=experiment.sensitivity,
+        with experiment.weights() as weights:
+            plan = make_plan(
+                weights,
+                experiment.device,
+                scheme,
+                cells_per_weight=cells_per_weight,
+                age_seconds=experiment.age_seconds,
+                sensitivity=experiment.sensitivity,
+            )
+            write_image(weights, plan, path)
+        return measure_image(
+            experiment,
+            path,
+            target=cells_per_weight,
+            seeds=seeds,
+            first_seed=first_seed,
+            label=_label(scheme, cells_per_weight),
+            progress=progress,
         )
-        header = write_image(StateDictWeights(experiment.state), plan, path)
-        with CellImage(path) as image:
-            for number in range(seeds):
-                chip = SimulatedChip(
-                    image, seed=first_seed + number, age_seconds=experiment.age_seconds
-                )
-                restoration = Restoration(image, chip)
-                restored = dict(restoration.tensors())
-                reports.append(restoration.report)
-                errors += _errors(experiment, restored)
-                accuracies.append(experiment.accuracy(restored))
-                if progress:
-                    progress(_label(scheme, cells_per_weight), number + 1, seeds)
-    mean, interval = mean_and_ci95(accuracies)
-    total, weighted = errors / seeds
-    signal = sum(
-        float(np.sum(np.square(v, dtype=np.float64))) for v in _matrices(experiment).values()
-    )
-    bound, _ = experiment.bound()
-    failed = sum(r.failed for r in reports)
-    return Result(
-        task=experiment.task,
-        model=experiment.model,
-        device=experiment.device.name,
-        age_seconds=experiment.age_seconds,
-        scheme=scheme,
-        target_cells_per_weight=cells_per_weight,
-        cells_per_weight=header.cells_per_weight,
-        side_cells_per_weight=header.side_cells_per_weight,
-        accuracy_mean=mean,
-        accuracy_ci95=interval,
-        float_accuracy=experiment.float_accuracy,
-        seeds=seeds,
-        images=experiment.images,
-        sdr_db=float(10 * np.log10(max(signal, 1e-300) / max(total, 1e-300))),
-        limit_cells_per_weight=least_cells_per_weight(
-            bound, weighted, channel.capacity.bits, header.weights
-        ),
-        capacity_bits=channel.capacity.bits,
-        code_words=sum(r.frames for r in reports),
-        failed_code_words=failed,
-        first_seed=first_seed,
-        accuracies=tuple(accuracies),
-        version=VERSION,
-    )
 
 
 def compare(
@@ -254,29 +227,10 @@ def _label(scheme: str, cells: float | None) -> str:
     return scheme if cells is None else f"{scheme} at {cells:g} cells"
 
 
-def _matrices(experiment: Experiment) -> dict[str, NDArray[Any]]:
-    _, weight = experiment.bound()
-    return {name: experiment.state[name] for name in weight}
-
-
-def _errors(experiment: Experiment, restored: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Return squared errors of the matrices, plain and weighted, rounding of float32 included."""
-    _, weight = experiment.bound()
-    total = np.zeros(2)
-    for name, values in _matrices(experiment).items():
-        exact = np.asarray(values, np.float32)
-        error = exact.astype(np.float64) - restored[name]
-        square = float(np.sum(error * error))
-        square += float(np.sum(np.spacing(np.abs(exact)).astype(np.float64) ** 2)) / 12
-        total += square * np.array([1.0, weight[name]])
-    return total
-
-
 __all__ = [
     "DEFAULT_CELLS",
     "Evaluate",
     "Experiment",
-    "ReadReport",
     "compare",
     "grid",
     "run_trials",

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate import COARSE_TO_FINE
 from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
 from softcell.devices import Device, device_of
 from softcell.errors import FormatError, SoftcellError
@@ -32,7 +33,7 @@ class ImageTensor:
 
     Args:
         info: Name, shape and type.
-        kind: "analog", a number format, or "raw".
+        kind: "analog", "coarse-to-fine", a number format, or "raw".
         offset: Where its bytes begin in the digital store.
         nbytes: Number of its bytes in the digital store.
         cells: Number of its analog cells.
@@ -45,18 +46,20 @@ class ImageTensor:
     cells: int
 
     def __post_init__(self) -> None:
-        if self.kind not in ("analog", "raw", *FORMATS):
+        coded = self.kind in ("analog", COARSE_TO_FINE)
+        if not coded and self.kind not in ("raw", *FORMATS):
             raise FormatError(f"tensor {self.info.name!r} is of unknown kind {self.kind!r}")
-        if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and self.kind != "analog"):
+        if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and not coded):
             raise FormatError(f"tensor {self.info.name!r} has an impossible place or size")
         size = self.info.size
         expected = {
             "analog": self.nbytes,
+            COARSE_TO_FINE: self.nbytes,
             "raw": self.info.nbytes,
             **{name: size and each.size(self.info.shape) for name, each in FORMATS.items()},
         }
         if self.nbytes != expected[self.kind] or (self.nbytes == 0) != (size == 0):
-            raise FormatError(f"tensor {self.info.name!r} has {self.nbytes} bytes, not its own size")
+            raise FormatError(f"tensor {self.info.name!r} has {self.nbytes} bytes, not its size")
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.errors import InputError
 from softcell.atomic_file import AtomicFile
+from softcell.errors import InputError
 from softcell.image.container_index import (
     DTYPES,
     HEADER,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+from array import array
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +80,10 @@ class MeasuredReadings:
     def __init__(self, image: CellImage, path: Path | str, *, age_seconds: float = 0.0) -> None:
         self._device = image.header.device
         self._age_seconds = float(age_seconds)
-        self._values = _load(Path(path))
+        self._path = Path(path)
+        self._values = _load(self._path)
+        if not (np.isfinite(age_seconds) and age_seconds >= 0):
+            raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
         cells = image.header.cells
         if self._values.shape != (cells,):
             raise InputError(
@@ -99,25 +105,47 @@ class MeasuredReadings:
         """Return measured readings, converted to the device's axis."""
         first = self._start[region.label]
         values = self._values[first + start : first + stop]
-        return self._device.reading_axis.from_unit(values).astype(np.float32)
+        try:
+            return self._device.reading_axis.from_unit(values).astype(np.float32)
+        except InputError as error:
+            raise InputError(f"{self._path}, cells from {first + start}: {error}") from None
 
 
-def _load(path: Path) -> NDArray:
+def _load(path: Path) -> NDArray[Any]:
     try:
-        if path.suffix == ".csv":
-            values = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
-            if values.dtype.names is None or "reading" not in values.dtype.names:
-                raise InputError(f"{path}: expected a header line with a column named reading")
-            return np.atleast_1d(values["reading"])
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = _from_csv(path) if path.suffix.lower() == ".csv" else _from_npy(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: not a readable .npy or .csv file of readings ({error})"
-        ) from None
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, BadZipFile, csv.Error) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a readable .npy or .csv file ({reason})") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        raise InputError(f"{path}: expected an array of numbers")
+        raise InputError(f"{path}: expected an array of numbers, as a .npy file of one array")
     return values
+
+
+def _from_npy(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _from_csv(path: Path) -> NDArray[np.float64]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        header = [title.strip() for title in next(lines, [])]
+        if header.count("reading") != 1:
+            raise InputError(f"{path}: expected a header line with a column named reading")
+        column = header.index("reading")
+        values = array("d")
+        for fields in lines:
+            if not fields:
+                continue
+            try:
+                values.append(float(fields[column]))
+            except (IndexError, ValueError):
+                raise InputError(
+                    f"{path}, line {lines.line_num}: expected a number in column reading, "
+                    f"got {','.join(fields)[:80]!r}"
+                ) from None
+    return np.array(values, np.float64)

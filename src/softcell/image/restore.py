@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Progress
+from softcell.allocate import COARSE_TO_FINE, Progress
 from softcell.channel import channel_of
 from softcell.codes.analog import SideInformation, decode_rows, decode_side, tables_of
 from softcell.codes.digital import FORMATS
+from softcell.durations import format_age
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageTensor
+from softcell.image.coarse_tensor import restore_coarse
 from softcell.image.readings import Readings
 from softcell.weights import TensorInfo, tensor_of_bytes
-
 
 _LARGEST = {"F16": 65504.0, "BF16": float.fromhex("0x1.fep127")}
 """Largest finite number of the types that end below a bfloat16 range's end or float32."""
@@ -93,8 +94,8 @@ class Restoration:
         if tensor.info.size == 0:
             return _values(np.empty(0, np.uint8), tensor.info)
         data, failed = self._stored(tensor)
-        if tensor.kind == "analog":
-            values = self._analog(index, tensor, data, failed)
+        if tensor.kind in ("analog", COARSE_TO_FINE):
+            values = self._coded(index, tensor, data, failed)
         elif tensor.kind == "raw":
             values = _values(data, tensor.info)
         else:
@@ -146,22 +147,33 @@ class Restoration:
         self._last = {number: decoded.data}
         return decoded.data
 
-    def _analog(
+    def _coded(
         self, index: int, tensor: ImageTensor, data: NDArray[np.uint8], failed: int
     ) -> NDArray[np.float32]:
-        shape = tensor.info.shape
-        rows = shape[0] if len(shape) > 1 else 1
+        """Return a tensor in cells of its own; `data` is its side information."""
         try:
-            side = decode_side(data, (rows, tensor.info.size // rows))
-            row_cells = side.code.row_cells(side.classes)
-            if int(row_cells.sum()) != tensor.cells:
-                raise FormatError(f"it asks for {row_cells.sum()} cells of {tensor.cells}")
+            if tensor.kind == "analog":
+                return self._analog(index, tensor, data)
+            store, laws = self._image.header.store, (self._design, self._channel)
+            region = self._regions[index]
+            return restore_coarse(data, tensor, region, store, self._readings, laws, self._each)
         except FormatError as error:
             reason = f"{failed} code words near it failed" if failed else str(error)
             raise DecodingError(
-                f"side information of tensor {tensor.info.name!r} is lost: {reason}; read the image "
-                f"at an age of at most {self._image.header.age_seconds:g} s, for which it was planned"
+                f"side information of tensor {tensor.info.name!r} is lost: {reason}; read the "
+                f"image at an age of at most {format_age(self._image.header.age_seconds)}, for "
+                "which it was planned"
             ) from None
+
+    def _analog(
+        self, index: int, tensor: ImageTensor, data: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        shape = tensor.info.shape
+        rows = shape[0] if len(shape) > 1 else 1
+        side = decode_side(data, (rows, tensor.info.size // rows))
+        row_cells = side.code.row_cells(side.classes)
+        if int(row_cells.sum()) != tensor.cells:
+            raise FormatError(f"it asks for {row_cells.sum()} cells of {tensor.cells}")
         out = np.empty(side.classes.shape, np.float32)
         region = self._regions.get(index)
         if region is None:  # every weight is a zero of the mask

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from softcell.allocate import Plan, Progress, TensorPlan, as_rows, finite_weights
 from softcell.channel import Channel, channel_of
-from softcell.codes.analog import AnalogCode, encode_rows, encode_side, tables_of
+from softcell.codes.analog import (
+    AnalogCode,
+    CoarseCode,
+    encode_coarse_side,
+    encode_rows,
+    encode_side,
+    encode_tensor,
+    tables_of,
+)
 from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
 from softcell.errors import InputError
 from softcell.image.cell_image import STORE, ImageHeader, ImageTensor, levels_section
@@ -78,8 +86,15 @@ def write_image(
             cells = 0
             if tensor.code is not None:
                 rows = as_rows(finite_weights(weights, tensor.info.name))
-                store.append(encode_side(tensor.code, rows))
-                cells = _write_levels(rows, tensor.code, channel, container, levels_section(index))
+                section = levels_section(index)
+                if isinstance(tensor.code, CoarseCode):
+                    store.append(encode_coarse_side(tensor.code))
+                    levels = encode_tensor(rows, tensor.code, channel, plan.store)
+                    container.append(section, levels)
+                    cells = len(levels)
+                else:
+                    store.append(encode_side(tensor.code, rows))
+                    cells = _write_levels(rows, tensor.code, channel, container, section)
             elif tensor.info.size:
                 data, side = _bytes(weights, tensor)
                 store.append(data)

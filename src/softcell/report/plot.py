@@ -58,8 +58,11 @@ def write_plot(results: Sequence[Result], path: Path | str) -> None:
         undated = {"Date": None} if kind == "svg" else None
         accuracy_figure(results).savefig(drawn, format=kind, dpi=160, metadata=undated)
     file = AtomicFile(path)
-    file.write(drawn.getvalue())
-    file.commit()
+    try:
+        file.write(drawn.getvalue())
+        file.commit()
+    finally:
+        file.discard()
 
 
 def accuracy_figure(results: Sequence[Result]) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from softcell.durations import format_age
@@ -32,8 +33,7 @@ def headline(results: Sequence[Result]) -> str:
     Raises:
         InputError: There is none, or they are not of one task, model, device and age.
     """
-    if len(grouped(results)) != 1:
-        raise InputError("a table takes results of one task, model, device and age")
+    _require_one_group(results)
     first = results[0]
     images = f" on {first.images:,} images" if first.images else ""
     chips = sorted({result.seeds for result in results})
@@ -73,7 +73,7 @@ def columns(results: Sequence[Result]) -> dict[str, list[str]]:
 
 
 def results_table(results: Sequence[Result]) -> Table:
-    """Return the table of results of one task, model, device and age.
+    """Return the table of results of one task, model, device and age, without its headline.
 
     Raises:
         InputError: They are not, or there is none.
@@ -81,13 +81,16 @@ def results_table(results: Sequence[Result]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=headline(results), title_justify="left", box=box.SIMPLE_HEAD)
+    _require_one_group(results)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     texts = columns(results)
     for name in texts:
         if name == "scheme":
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", min_width=12)
         else:
-            table.add_column(name, justify="right", no_wrap=True)
+            # Headers of several lines keep the table within the 80 characters of a terminal.
+            header = fill(name.replace("/", "/ "), 8)
+            table.add_column(header, justify="right", no_wrap=True)
     for row in zip(*texts.values()):
         table.add_row(*row)
     return table
@@ -112,6 +115,11 @@ def markdown_table(results: Sequence[Result]) -> str:
 
 def _group(result: Result) -> tuple[str, str, str, float]:
     return (result.task, result.model, result.device, result.age_seconds)
+
+
+def _require_one_group(results: Sequence[Result]) -> None:
+    if len(grouped(results)) != 1:
+        raise InputError("expected results, all of one task, model, device and age")
 
 
 def _percent(results: Sequence[Result]) -> bool:

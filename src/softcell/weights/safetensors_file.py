@@ -15,8 +15,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.errors import FormatError, InputError
 from softcell.atomic_file import AtomicFile
+from softcell.errors import FormatError, InputError
 from softcell.weights.safetensors_header import (
     LENGTH_BYTES,
     TensorInfo,

@@ -1,5 +1,15 @@
 """The analog code: values to levels of averaged cells, decoded by table."""
 
+from softcell.codes.analog.coarse_code import (
+    CoarseCode,
+    decode_coarse_side,
+    decode_fine,
+    decode_parts,
+    decoding_tables,
+    encode_coarse_side,
+    encode_tensor,
+    stored_deviation,
+)
 from softcell.codes.analog.position_map import PositionMap, inverted_map, moments
 from softcell.codes.analog.side_information import (
     SideInformation,
@@ -19,20 +29,28 @@ from softcell.codes.analog.value_range import Histogram, ValueRange, choose_rang
 
 __all__ = [
     "AnalogCode",
+    "CoarseCode",
     "Histogram",
     "PositionMap",
     "SideInformation",
     "Tables",
     "ValueRange",
     "choose_range",
+    "decode_coarse_side",
+    "decode_fine",
+    "decode_parts",
     "decode_rows",
     "decode_side",
+    "decoding_tables",
+    "encode_coarse_side",
     "encode_rows",
     "encode_side",
+    "encode_tensor",
     "inverted_map",
     "map_of",
     "moments",
     "side_bits",
+    "stored_deviation",
     "stored_range",
     "tables_of",
 ]

@@ -74,9 +74,14 @@ def shape_of(weights: NDArray[np.floating]) -> int:
         2.0
     """
     deviation = float(np.sqrt(np.mean(np.square(weights, dtype=np.float64))))
+    return nearest_shape(float(np.mean(np.abs(weights), dtype=np.float64)), deviation)
+
+
+def nearest_shape(mean_size: float, deviation: float) -> int:
+    """Return the index in SHAPES that fits a mean size and a root mean square best."""
     if deviation == 0:
         return len(SHAPES) - 1
-    ratio = float(np.mean(np.abs(weights), dtype=np.float64)) / deviation
+    ratio = mean_size / deviation
     shapes = np.array(SHAPES)
     expected = gamma(2 / shapes) / np.sqrt(gamma(1 / shapes) * gamma(3 / shapes))
     return int(np.abs(expected - ratio).argmin())

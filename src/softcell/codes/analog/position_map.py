@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ POSITIONS = 4096
 
 GRID = 129
 """Positions at which a map's bias and variance are tabulated."""
+
+_LEVELS_AT_A_TIME = 32
 
 _FLAT = 1e-9
 """Part of the response below which a step is rounding and not a step."""
@@ -55,11 +58,11 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Moments:
-    """Expected decoded position and its variance for one read, over GRID true positions.
+    """Expected decoded position and its variance, over GRID true positions.
 
     Args:
         mean: E[decoded | position], shape (..., GRID).
-        variance: Var[decoded | position], same shape; r averaged cells have 1/r of it.
+        variance: Var[decoded | position] times the number of cells that are averaged, same shape.
     """
 
     mean: NDArray[np.float64] = field(repr=False)
@@ -145,15 +148,46 @@ def decoder(position_map: PositionMap, channel: Channel) -> Decoder:
     return _decoder(readings, np.interp(readings, rising[distinct], centre))
 
 
-def moments(position_map: PositionMap, channel: Channel) -> Moments:
-    """Return bias and variance of a map on a channel, shape (GRID,) each."""
+def moments(position_map: PositionMap, channel: Channel, reads: int = 1) -> Moments:
+    """Return bias and variance of a map on a channel, shape (GRID,) each.
+
+    Args:
+        position_map: The map.
+        channel: The law at the age of reading.
+        reads: Cells whose readings are averaged before they are decoded. As the average is
+            clipped less often than its parts, neither moment follows from that of one read.
+    """
     table = decoder(position_map, channel).at(channel.readings)
     levels = position_map.levels[np.rint(np.linspace(0, POSITIONS - 1, GRID)).astype(int)]
     used, index = np.unique(levels, return_inverse=True)
-    rows = channel.matrix[used]
+    rows = averaged(channel, reads)[used]
     mean = rows @ table
-    variance = np.maximum(rows @ table**2 - mean**2, 0)
+    variance = np.maximum(rows @ table**2 - mean**2, 0) * reads
     return Moments(mean[index], variance[index])
+
+
+@lru_cache(maxsize=16)
+def averaged(channel: Channel, reads: int) -> NDArray[np.float64]:
+    """Return the law of the average of several readings of cells of one level, shape (L, R).
+
+    It is the distribution of their sum, a convolution, brought back to the bins of one reading so
+    that the mean is kept.
+    """
+    if reads == 1:
+        return channel.matrix
+    levels, bins = channel.matrix.shape
+    length = 1 << (reads * (bins - 1)).bit_length()
+    low, part = np.divmod(np.arange(reads * (bins - 1) + 1), reads)
+    law = np.zeros((levels, bins + 1))
+    for first in range(0, levels, _LEVELS_AT_A_TIME):
+        block = slice(first, first + _LEVELS_AT_A_TIME)
+        spectrum = np.fft.rfft(channel.matrix[block], length, axis=1) ** reads
+        total = np.maximum(np.fft.irfft(spectrum, length, axis=1)[:, : len(low)], 0)
+        for row, mass in zip(law[block], total):
+            row += np.bincount(low, mass * (1 - part / reads), minlength=bins + 1)
+            row += np.bincount(low + 1, mass * (part / reads), minlength=bins + 1)
+    law = law[:, :bins]
+    return law / law.sum(axis=1, keepdims=True)
 
 
 def _decoder(readings: NDArray, positions: NDArray) -> Decoder:

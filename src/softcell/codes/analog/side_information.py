@@ -10,7 +10,14 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.analog.tensor_code import MOST_CELLS, AnalogCode
+from softcell.codes.analog.row_counts import (
+    ByteReader,
+    decode_counts,
+    encode_counts,
+    leads,
+    width_of,
+)
+from softcell.codes.analog.tensor_code import AnalogCode
 from softcell.codes.analog.value_range import PLACES, ValueRange
 from softcell.codes.digital.bfloat16 import expand, round_up
 from softcell.errors import FormatError
@@ -48,14 +55,14 @@ def encode_side(code: AnalogCode, rows: NDArray[np.float32]) -> NDArray[np.uint8
         code: Its code; ends of ranges as `stored_range` gives them.
         rows: Its weights, shape (rows, columns).
     """
-    per_row = not _leading(code.cells)
+    per_row = not leads(code.cells)
     flags = _SIGN * code.sign | _MASK * code.mask | _PER_ROW * per_row
     parts = [struct.pack("<BB", flags, len(code.ranges))]
     for r in code.ranges:
         bits = int(round_up(np.array([r.high], np.float32))[0])
         parts.append(struct.pack("<HBB", bits, r.start, r.stop))
     for column in code.cells.T:
-        parts.append(_encode_cells(column, per_row))
+        parts.append(encode_counts(column, per_row))
     weights = rows.reshape(-1)
     if code.mask:
         classes = np.empty(weights.size, np.uint8)
@@ -74,7 +81,7 @@ def decode_side(data: NDArray[np.uint8], shape: tuple[int, int]) -> SideInformat
     Raises:
         FormatError: The bytes are too short, too long, or contradict themselves.
     """
-    reader = _Reader(data.tobytes())
+    reader = ByteReader(data.tobytes())
     flags, count = reader.unpack("<BB")
     sign, mask, per_row = bool(flags & _SIGN), bool(flags & _MASK), bool(flags & _PER_ROW)
     if not 1 <= count <= 8 or flags > 7 or (count > 1 and not mask):
@@ -83,7 +90,7 @@ def decode_side(data: NDArray[np.uint8], shape: tuple[int, int]) -> SideInformat
     for _ in range(count):
         ranges.append(_decode_range(reader, low, symmetric=not sign))
         low = ranges[-1].high
-    cells = np.stack([_decode_cells(reader, shape[0], per_row) for _ in ranges], axis=1)
+    cells = np.stack([decode_counts(reader, shape[0], per_row) for _ in ranges], axis=1)
     code = AnalogCode(sign, mask, tuple(ranges), cells)
     classes = np.ones(shape, np.uint8)
     if mask:
@@ -106,10 +113,10 @@ def side_bits(code: AnalogCode, class_counts: NDArray[np.integer]) -> float:
         class_counts: Weights of each class, 0 included, shape (ranges + 1,).
     """
     rows, ranges = code.cells.shape
-    if _leading(code.cells):
+    if leads(code.cells):
         cells = 8 * 5 * ranges
     else:
-        cells = sum(8 * (2 + -(-rows * _width(column) // 8)) for column in code.cells.T)
+        cells = sum(8 * (2 + -(-rows * width_of(column) // 8)) for column in code.cells.T)
     total = 16.0 + 32 * ranges + cells
     if code.mask:
         frequencies = _frequencies(class_counts)
@@ -121,50 +128,12 @@ def side_bits(code: AnalogCode, class_counts: NDArray[np.integer]) -> float:
     return total
 
 
-def _leading(cells: NDArray[np.uint8]) -> bool:
-    """Return whether each column is one number, with one more in its first rows alone."""
-    step = np.diff(cells.astype(np.int64), axis=0)
-    return bool(((step <= 0) & (step >= -1)).all() and (step.sum(axis=0) >= -1).all())
-
-
-def _width(column: NDArray[np.uint8]) -> int:
-    return int(column.max() - column.min()).bit_length()
-
-
-def _encode_cells(column: NDArray[np.uint8], per_row: bool) -> bytes:
-    least = int(column.min())
-    if not per_row:
-        return struct.pack("<BI", least, int((column > least).sum()))
-    width = _width(column)
-    shifts = np.arange(width - 1, -1, -1, dtype=np.uint8)
-    bits = ((column - least)[:, None] >> shifts) & 1
-    return struct.pack("<BB", least, width) + np.packbits(bits).tobytes()
-
-
-def _decode_range(reader: _Reader, low: float, *, symmetric: bool) -> ValueRange:
+def _decode_range(reader: ByteReader, low: float, *, symmetric: bool) -> ValueRange:
     bits, start, stop = reader.unpack("<HBB")
     high = float(expand(np.array([bits], np.uint16))[0])
     if not (low <= high < np.inf and max(start, stop) <= PLACES):
         raise FormatError("side information gives an impossible range")
     return ValueRange(-high if symmetric else low, high, start, stop)
-
-
-def _decode_cells(reader: _Reader, rows: int, per_row: bool) -> NDArray[np.uint8]:
-    if not per_row:
-        least, more = reader.unpack("<BI")
-        if more > rows:
-            raise FormatError("side information gives cells to more rows than there are")
-        cells = least + (np.arange(rows) < more)
-    else:
-        least, width = reader.unpack("<BB")
-        if width > 8:
-            raise FormatError("side information gives cell counts of more than a byte")
-        data = np.frombuffer(reader.take((rows * width + 7) // 8), np.uint8)
-        bits = np.unpackbits(data, count=rows * width).reshape(rows, width)
-        cells = least + bits @ (1 << np.arange(width - 1, -1, -1))
-    if cells.min() < 1 or cells.max() > MOST_CELLS:
-        raise FormatError(f"side information gives a weight no cell, or more than {MOST_CELLS}")
-    return cells.astype(np.uint8)
 
 
 def _runs(size: int) -> Iterator[slice]:
@@ -197,7 +166,7 @@ def _encode_classes(classes: NDArray[np.uint8], kinds: int) -> bytes:
     return head + words.astype("<u4").tobytes()
 
 
-def _decode_classes(reader: _Reader, count: int, kinds: int) -> NDArray[np.uint8]:
+def _decode_classes(reader: ByteReader, count: int, kinds: int) -> NDArray[np.uint8]:
     frequencies = np.frombuffer(reader.take(2 * kinds), "<u2").astype(np.uint16)
     if frequencies.min() < 1:
         raise FormatError("side information gives a class no probability")
@@ -215,23 +184,3 @@ def _decode_classes(reader: _Reader, count: int, kinds: int) -> NDArray[np.uint8
     if not coder.is_empty():
         raise FormatError("side information holds a mask that was altered")
     return classes
-
-
-class _Reader:
-    """Bytes taken from the front."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def take(self, count: int) -> bytes:
-        if self._at + count > len(self._data):
-            raise FormatError("side information is shorter than it says")
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-    def unpack(self, layout: str) -> tuple[int, ...]:
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))
-
-    def finish(self) -> None:
-        if self._at != len(self._data):
-            raise FormatError("side information is longer than it says")

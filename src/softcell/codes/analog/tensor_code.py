@@ -13,9 +13,6 @@ from softcell.codes.analog.position_map import POSITIONS, Decoder, decoder
 from softcell.codes.analog.value_range import ValueRange, map_of
 from softcell.errors import InputError
 
-MOST_CELLS = 255
-"""Cells that may be averaged for one weight."""
-
 
 @dataclass(frozen=True, eq=False)
 class AnalogCode:

@@ -144,10 +144,27 @@ def map_of(value_range: ValueRange, channel: Channel) -> PositionMap:
     return inverted_map(channel, value_range.start / PLACES, value_range.stop / PLACES)
 
 
+_READS = (1, 2, 3, 4, 6, 8, 11, 15)
+"""Numbers of averaged cells for which moments are computed."""
+
+
+def nearest_reads(reads: float) -> int:
+    """Return the number of cells, of those that moments are computed for, that is nearest.
+
+    Example:
+        >>> [nearest_reads(r) for r in (1.0, 1.3, 1.6, 9.0, 200.0)]
+        [1, 1, 2, 8, 15]
+    """
+    return min(_READS, key=lambda known: abs(np.log(known / reads)))
+
+
 def distortion(
     histogram: Histogram, value_range: ValueRange, moments_of_map: Moments
 ) -> tuple[float, float]:
-    """Return squared bias and variance of one read, summed over the weights of a histogram."""
+    """Return squared bias and variance, summed over the weights of a histogram.
+
+    The variance is that of one cell: r averaged cells have 1/r of it.
+    """
     bias, variance = _distortions(
         histogram, value_range.low, np.array([value_range.high]), _stacked([moments_of_map])
     )
@@ -185,7 +202,7 @@ def choose_range_above(
         reads: Cells averaged for each value, at least 1.
         high: Value at position 1, where only the map is to be chosen.
     """
-    places, table = _candidates(channel)
+    places, table = _candidates(channel, nearest_reads(reads))
     base = 0.0 if low is None else low
     largest = float(np.abs(histogram.values).max()) if high is None else high
     if largest <= base:
@@ -245,8 +262,8 @@ def _stacked(tables: list[Moments]) -> Moments:
     )
 
 
-@lru_cache(maxsize=16)
-def _candidates(channel: Channel) -> tuple[list[tuple[int, int]], Moments]:
+@lru_cache(maxsize=32)
+def _candidates(channel: Channel, reads: int) -> tuple[list[tuple[int, int]], Moments]:
     """Return every map over at least an eighth of the response, and their moments."""
     places = [
         (start, stop)
@@ -254,5 +271,7 @@ def _candidates(channel: Channel) -> tuple[list[tuple[int, int]], Moments]:
         for stop in range(PLACES + 1)
         if abs(start - stop) >= PLACES // 8
     ]
-    tables = [moments(inverted_map(channel, a / PLACES, b / PLACES), channel) for a, b in places]
+    tables = [
+        moments(inverted_map(channel, a / PLACES, b / PLACES), channel, reads) for a, b in places
+    ]
     return places, _stacked(tables)

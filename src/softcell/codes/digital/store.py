@@ -36,7 +36,7 @@ class DigitalStore:
         >>> from softcell.devices import parse_device
         >>> store = design_store(channel_of(parse_device("pcm-partial-reset")))
         >>> store.t, round(store.bits_per_cell, 3)
-        (7, 1.957)
+        (6, 1.963)
     """
 
     indices: tuple[int, ...]
@@ -73,8 +73,8 @@ class DigitalStore:
     @property
     def labels(self) -> NDArray[np.uint8]:
         """Gray label of each level in the order of `indices`, shape (levels,)."""
-        order = np.arange(len(self.indices), dtype=np.uint8)
-        return order ^ (order >> 1)
+        order = np.arange(len(self.indices))
+        return (order ^ (order >> 1)).astype(np.uint8)
 
     @property
     def frame_bytes(self) -> int:

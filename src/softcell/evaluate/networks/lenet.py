@@ -15,7 +15,7 @@ class LeNet300(nn.Module):
 
     Source:
         LeCun et al., Proc. IEEE 86, 2278 (1998); named so by Han et al., NIPS 2015,
-        arXiv 1506.02626, table 3.
+        arXiv 1506.02626, section 4.1.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class LeNet5(nn.Module):
         431080
 
     Source:
-        Han et al., NIPS 2015, arXiv 1506.02626, table 4 (431 k weights); the network is that of
+        Han et al., NIPS 2015, arXiv 1506.02626, section 4.1 (431 k weights); the network is that of
         the Caffe examples, after LeCun et al., Proc. IEEE 86, 2278 (1998).
     """
 

@@ -1,0 +1,193 @@
+"""Frame error rates of the LDPC-coded modulation: the table that code rates are chosen from.
+
+    python benchmarks/frame_errors.py table [--failures 100] [--frames 20000] [--write]
+    python benchmarks/frame_errors.py device pcm-partial-reset --parity 2880 [--frames 1000000]
+
+`table` simulates 8 equally spaced levels in Gaussian noise (Gray labels) at several noise levels
+for every parity and number of iterations, and fits
+
+    P(frame wrong) = Q((i - threshold) / width),  i = mean information of a label bit,
+
+the law of a long code near its threshold (Amraoui et al., IEEE Trans. Information Theory 55, 473
+(2009)), to the points by maximum likelihood. `--write` stores it in the package. `device` simulates
+a device's own law and modulation, for the table to be checked against.
+
+A frame is *wrong* if any information bit is wrong after decoding, *lost* if more than the outer
+code's t are, and *unfinished* if some check is violated. The frames of a point depend on the seed
+alone, not on the number of threads.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import brentq, minimize
+from scipy.special import log_ndtr, ndtr
+
+from softcell.channel import Channel, channel_of
+from softcell.codes.digital.ldpc import LDPC
+from softcell.codes.digital.modulation import Modulation, bit_information, design_modulation
+from softcell.devices import parse_device
+
+TABLE = Path(__file__).parents[1] / "src/softcell/codes/digital/tables/waterfall.json"
+LIFTING = 384
+T = 12
+PARITIES = (1536, 1728, 1920, 2112, 2304, 2496, 2688, 2880, 3072, 3456, 3840, 4608, 6144, 8448)
+ITERATIONS = (20, 50)
+BATCH = 500
+STEP = 0.003
+
+
+def pam(bits: int, deviation: float) -> Channel:
+    """Equally spaced levels from 0 to 1 in Gaussian noise."""
+    levels = np.linspace(0, 1, 1 << bits)
+    inner = np.linspace(-5 * deviation, 1 + 5 * deviation, 1023)
+    edges = np.concatenate([[-np.inf], inner, [np.inf]])
+    return Channel(levels, edges, np.diff(ndtr((edges - levels[:, None]) / deviation), axis=1))
+
+
+def gray(bits: int) -> Modulation:
+    """All levels of `pam` with reflected Gray labels; their first bit is the most reliable."""
+    order = tuple(range(1 << bits))
+    return Modulation(order, tuple(i ^ (i >> 1) for i in order), tuple(range(bits)))
+
+
+def mean_information(channel: Channel, modulation: Modulation) -> float:
+    rows = channel.matrix[list(modulation.indices)]
+    return float(bit_information(rows, modulation.labels).mean())
+
+
+def pam_of(bits: int, information: float) -> Channel:
+    """`pam` whose label bits carry so much information on average."""
+
+    def excess(logarithm: float) -> float:
+        return mean_information(pam(bits, np.exp(logarithm)), gray(bits)) - information
+
+    return pam(bits, float(np.exp(brentq(excess, np.log(0.005), np.log(0.5), xtol=1e-7))))
+
+
+def simulate(
+    code: LDPC,
+    channel: Channel,
+    modulation: Modulation,
+    *,
+    iterations: int,
+    failures: int,
+    frames: int,
+    seed: int,
+) -> dict[str, float]:
+    """Write, read and decode random frames until so many are wrong, or so many are done."""
+    rng = np.random.default_rng([seed, code.parity, iterations])
+    cumulative = np.cumsum(channel.matrix, axis=1)[:, :-1]
+    count = {"frames": 0, "unfinished": 0, "wrong": 0, "lost": 0, "passes": 0}
+    seconds = 0.0
+    while count["frames"] < frames and count["wrong"] < failures:
+        bits = rng.integers(0, 2, (min(BATCH, frames - count["frames"]), code.k), np.uint8)
+        levels = modulation.level_indices(modulation.to_cells(code.encode(bits)).reshape(-1))
+        uniform, bins = rng.random(len(levels)), np.empty(len(levels), np.int64)
+        for level in modulation.indices:
+            here = levels == level
+            bins[here] = np.searchsorted(cumulative[level], uniform[here], side="right")
+        ratios = modulation.detect(channel, channel.readings[bins].astype(np.float32))
+        stored = modulation.from_cells(ratios.reshape(len(bits), -1), code.n)
+        begin = time.process_time()
+        decoded = code.decode(stored, iterations=iterations)
+        seconds += time.process_time() - begin
+        wrong = (decoded.bits != bits).sum(axis=1)
+        count["frames"] += len(bits)
+        count["unfinished"] += int(decoded.failed.sum())
+        count["wrong"] += int((wrong > 0).sum())
+        count["lost"] += int((wrong > T).sum())
+        count["passes"] += int(np.where(decoded.failed, iterations, decoded.iterations).sum())
+        if (wrong[~decoded.failed] > 0).any():
+            print("a frame is a codeword, but another one")
+    passes = count.pop("passes") / count["frames"]
+    speed = count["frames"] * code.k / seconds / 1e6
+    return count | {"passes": round(passes, 2), "mbit_per_cpu_second": round(speed, 1)}
+
+
+def points(code: LDPC, iterations: int, args: argparse.Namespace) -> list[dict[str, float]]:
+    """Walk from where most frames are wrong to where hardly one is."""
+    done: list[dict[str, float]] = []
+    modulation, information = gray(3), code.rate + 0.008
+    while not done or done[-1]["wrong"] >= args.failures / 4:
+        channel = pam_of(3, information)
+        limits = {"iterations": iterations, "failures": args.failures, "frames": args.frames}
+        row = simulate(code, channel, modulation, seed=len(done), **limits)
+        row = {"information": round(information, 6), **row}
+        print(f"  {row}", flush=True)
+        done.append(row)
+        rate = row["wrong"] / row["frames"]
+        information += 2 * STEP if rate > 0.9 else STEP
+    return done
+
+
+def fit(rows: list[dict[str, float]]) -> tuple[float, float]:
+    """Fit threshold and width to the counts of wrong frames."""
+    i, wrong, frames = (
+        np.array([row[key] for row in rows], float) for key in ("information", "wrong", "frames")
+    )
+
+    def loss(x: np.ndarray) -> float:
+        u = (i - x[0]) / np.exp(x[1])
+        return -float((wrong * log_ndtr(-u) + (frames - wrong) * log_ndtr(u)).sum())
+
+    start = [float(np.interp(0.5, (wrong / frames)[::-1], i[::-1])), np.log(0.004)]
+    found = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-7})
+    return float(found.x[0]), float(np.exp(found.x[1]))
+
+
+def table(args: argparse.Namespace) -> None:
+    entries = []
+    for iterations in ITERATIONS:
+        for parity in args.parity or PARITIES:
+            code = LDPC(LIFTING, parity)
+            print(f"parity {parity}, rate {code.rate:.4f}, {iterations} iterations", flush=True)
+            rows = points(code, iterations, args)
+            threshold, width = fit(rows)
+            print(f"  threshold {threshold:.5f}, width {width:.5f}", flush=True)
+            entry = {"iterations": iterations, "parity": parity, "threshold": round(threshold, 6)}
+            entries.append(entry | {"width": round(width, 6), "points": rows})
+    if args.write:
+        made_by = "python benchmarks/frame_errors.py table --write"
+        content = {"made_by": made_by, "lifting": LIFTING, "t": T, "entries": entries}
+        temporary = TABLE.with_suffix(".part")
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.replace(TABLE)
+
+
+def device(args: argparse.Namespace) -> None:
+    channel = channel_of(parse_device(args.device), args.age)
+    modulation = design_modulation(channel, 1 << args.bits)
+    i = mean_information(channel, modulation)
+    print(f"{args.device}: {args.bits * i:.4f} bits per cell in the label bits of {modulation}")
+    for parity in args.parity:
+        code = LDPC(LIFTING, parity)
+        limits = {"failures": args.failures, "frames": args.frames, "seed": 0}
+        row = simulate(code, channel, modulation, iterations=args.iterations, **limits)
+        net = code.k / modulation.cells(code.n)
+        print(f"parity {parity}: {net:.4f} bits per cell, {row}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(required=True)
+    for name, run in (("table", table), ("device", device)):
+        verb = verbs.add_parser(name)
+        verb.set_defaults(run=run)
+        verb.add_argument("--failures", type=int, default=100, help="stop after so many")
+        verb.add_argument("--frames", type=int, default=20_000, help="stop after so many")
+        verb.add_argument("--parity", type=int, nargs="+", help="parity bits of a frame")
+    verbs.choices["table"].add_argument("--write", action="store_true", help="keep the table")
+    verb.add_argument("device")
+    verb.add_argument("--age", type=float, default=0.0, help="seconds")
+    verb.add_argument("--bits", type=int, default=3, help="bits of a cell, before coding")
+    verb.add_argument("--iterations", type=int, default=20)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

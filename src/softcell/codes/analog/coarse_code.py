@@ -1,0 +1,205 @@
+"""One tensor by coarse-to-fine maps: bits for each row, robust cells first, fine cells after."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from softcell.channel import Channel
+from softcell.codes.analog import coarse_to_fine as maps
+from softcell.codes.analog.row_counts import (
+    ByteReader,
+    decode_counts,
+    encode_counts,
+    leads,
+    width_of,
+)
+from softcell.codes.digital.bfloat16 import expand, round_up
+from softcell.codes.digital.store import DigitalStore
+from softcell.errors import FormatError, InputError
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseCode:
+    """How the weights of one tensor, rows by columns, are divided between robust and fine cells.
+
+    Args:
+        shape: Index of the density that its maps are designed for.
+        deviation: Root mean square of its weights, as a bfloat16.
+        bits: Coarse bits of a weight of each row, shape (rows,).
+    """
+
+    shape: int
+    deviation: float
+    bits: NDArray[np.uint8] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shape < len(maps.SHAPES):
+            raise InputError(f"shape must be 0 to {len(maps.SHAPES) - 1}, got {self.shape}")
+        if self.bits.size and self.bits.max() > maps.MOST_BITS:
+            raise InputError(f"a weight has at most {maps.MOST_BITS} coarse bits")
+        if not 0 <= self.deviation < np.inf:
+            raise InputError(f"the deviation must be finite and at least 0, got {self.deviation}")
+
+    def coarse_cells(self, columns: int, store: DigitalStore) -> int:
+        """Return the number of robust cells of the tensor."""
+        return -(-int(self.bits.sum(dtype=np.int64)) * columns // store.bits_per_symbol)
+
+
+def stored_deviation(deviation: float) -> float:
+    """Return a deviation as it will be stored: the next bfloat16 at or above."""
+    return float(expand(round_up(np.array([deviation], np.float32)))[0])
+
+
+def encode_coarse_side(code: CoarseCode) -> NDArray[np.uint8]:
+    """Return the side information of a tensor as bytes: shape, deviation and bits of each row."""
+    bits = int(round_up(np.array([code.deviation], np.float32))[0])
+    counts = code.bits + np.uint8(1)
+    per_row = not leads(counts)
+    head = struct.pack("<BHB", code.shape, bits, per_row)
+    return np.frombuffer(head + encode_counts(counts, per_row), np.uint8)
+
+
+def decode_coarse_side(data: NDArray[np.uint8], rows: int) -> CoarseCode:
+    """Return the code of a tensor from its side information.
+
+    Raises:
+        FormatError: The bytes are too short or name an impossible code.
+    """
+    reader = ByteReader(data.tobytes())
+    shape, bits, per_row = reader.unpack("<BHB")
+    deviation = float(expand(np.array([bits], np.uint16))[0])
+    counts = decode_counts(reader, rows, bool(per_row))
+    reader.finish()
+    try:
+        return CoarseCode(shape, deviation, counts - np.uint8(1))
+    except InputError as error:
+        raise FormatError(str(error)) from None
+
+
+def coarse_side_bits(rows: int, least: int, most: int) -> int:
+    """Return the largest size of a tensor's side information in bits, for bits in a range."""
+    return 8 * (4 + 2 + -(-rows * width_of(np.array([least, most], np.uint8)) // 8) + 3)
+
+
+def encode_tensor(
+    rows: NDArray[np.float32], code: CoarseCode, channel: Channel, store: DigitalStore
+) -> NDArray[np.uint8]:
+    """Return the level index of every cell of a tensor: robust cells, then one for each weight.
+
+    Args:
+        rows: Weights, shape (rows, columns), finite.
+        code: The tensor's code.
+        channel: The law at the age that the code is designed for.
+        store: The device's digital store, whose levels the robust cells take.
+    """
+    parts = np.empty(rows.shape, np.uint8)
+    fine = np.empty(rows.shape, np.uint8)
+    for bits in np.unique(code.bits):
+        design = maps.design_map(channel, code.shape, int(bits))
+        for row in np.flatnonzero(code.bits == bits):
+            maps.encode(
+                rows[row],
+                code.deviation,
+                design.reach,
+                design.parts,
+                design.levels,
+                parts[row],
+                fine[row],
+            )
+    stream = np.empty(int(code.bits.sum(dtype=np.int64)) * rows.shape[1], np.uint8)
+    _spread_bits(parts, code.bits, stream)
+    coarse = store.level_indices(np.packbits(stream), code.coarse_cells(rows.shape[1], store))
+    return np.concatenate([coarse, fine.reshape(-1)])
+
+
+def decode_parts(stream: NDArray[np.uint8], code: CoarseCode, columns: int) -> NDArray[np.uint8]:
+    """Return the part of each weight, shape (rows, columns), from the robust cells' bits."""
+    parts = np.empty((len(code.bits), columns), np.uint8)
+    _gather_bits(stream, code.bits, parts)
+    return parts
+
+
+def decoding_tables(
+    code: CoarseCode, design: Channel, at_reading: Channel
+) -> dict[int, NDArray[np.float32]]:
+    """Return the estimates by number of coarse bits, for cells read at the second law's age."""
+    return {
+        int(bits): maps.estimates(maps.design_map(design, code.shape, int(bits)), at_reading)
+        for bits in np.unique(code.bits)
+    }
+
+
+def decode_fine(
+    readings: NDArray[np.float32],
+    parts: NDArray[np.uint8],
+    code: CoarseCode,
+    tables: dict[int, NDArray[np.float32]],
+    bins: Callable[[NDArray], NDArray[np.int64]],
+    first_row: int,
+) -> NDArray[np.float32]:
+    """Return the weights of some rows from their fine cells' readings and their parts.
+
+    Args:
+        readings: One reading a weight, shape (rows * columns,).
+        parts: Parts of these rows, shape (rows, columns).
+        code: The tensor's code.
+        tables: Its tables.
+        bins: Gives the bin of each reading.
+        first_row: Number of the first of these rows in the tensor.
+    """
+    out = np.empty(parts.shape, np.float32)
+    place = bins(readings).reshape(parts.shape)
+    for i in range(len(parts)):
+        table = tables[int(code.bits[first_row + i])]
+        maps.decode(parts[i], place[i], table, code.deviation, out[i])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _spread_bits(parts, bits, stream):
+    """Write parts bit by bit, in pairs from the top; each pair Gray-coded as the levels are.
+
+    A robust cell that is taken for its neighbour then moves a weight to the next part of its
+    scale, and not to one far away.
+    """
+    at = 0
+    for i in range(parts.shape[0]):
+        for j in range(parts.shape[1]):
+            left = int(bits[i])
+            while left > 0:
+                if left >= 2:
+                    digit = (parts[i, j] >> (left - 2)) & 3
+                    stream[at] = digit >> 1
+                    stream[at + 1] = (digit >> 1) ^ (digit & 1)
+                    at += 2
+                    left -= 2
+                else:
+                    stream[at] = parts[i, j] & 1
+                    at += 1
+                    left = 0
+
+
+@njit(cache=True, nogil=True)
+def _gather_bits(stream, bits, parts):
+    at = 0
+    for i in range(parts.shape[0]):
+        for j in range(parts.shape[1]):
+            left = int(bits[i])
+            part = 0
+            while left > 0:
+                if left >= 2:
+                    high = stream[at]
+                    part = part * 4 + high * 2 + (high ^ stream[at + 1])
+                    at += 2
+                    left -= 2
+                else:
+                    part = part * 2 + stream[at]
+                    at += 1
+                    left = 0
+            parts[i, j] = part

@@ -1,0 +1,84 @@
+"""Numbers of rows as bytes, and the reader of side information."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.errors import FormatError
+
+MOST_CELLS = 255
+"""Largest number that a row can have."""
+
+
+def leads(cells: NDArray[np.uint8]) -> bool:
+    """Return whether each column is one number, with one more in its first rows alone."""
+    step = np.diff(cells.astype(np.int64), axis=0)
+    return bool(((step <= 0) & (step >= -1)).all() and (step.sum(axis=0) >= -1).all())
+
+
+def width_of(column: NDArray[np.uint8]) -> int:
+    """Return the bits that tell the column's numbers apart."""
+    return int(column.max() - column.min()).bit_length()
+
+
+def encode_counts(column: NDArray[np.uint8], per_row: bool) -> bytes:
+    """Return one number for each row as bytes.
+
+    Args:
+        column: Numbers from 1 to MOST_CELLS, shape (rows,).
+        per_row: Write each by itself; otherwise the least and how many of the first rows have one
+            more, for a column that `leads`.
+    """
+    least = int(column.min())
+    if not per_row:
+        return struct.pack("<BI", least, int((column > least).sum()))
+    width = width_of(column)
+    shifts = np.arange(width - 1, -1, -1, dtype=np.uint8)
+    bits = ((column - least)[:, None] >> shifts) & 1
+    return struct.pack("<BB", least, width) + np.packbits(bits).tobytes()
+
+
+def decode_counts(reader: ByteReader, rows: int, per_row: bool) -> NDArray[np.uint8]:
+    """Return the numbers of `encode_counts`, shape (rows,).
+
+    Raises:
+        FormatError: The bytes end too early or give impossible numbers.
+    """
+    if not per_row:
+        least, more = reader.unpack("<BI")
+        if more > rows:
+            raise FormatError("side information gives cells to more rows than there are")
+        cells = least + (np.arange(rows) < more)
+    else:
+        least, width = reader.unpack("<BB")
+        if width > 8:
+            raise FormatError("side information gives cell counts of more than a byte")
+        data = np.frombuffer(reader.take((rows * width + 7) // 8), np.uint8)
+        bits = np.unpackbits(data, count=rows * width).reshape(rows, width)
+        cells = least + bits @ (1 << np.arange(width - 1, -1, -1))
+    if cells.min() < 1 or cells.max() > MOST_CELLS:
+        raise FormatError(f"side information gives a weight no cell, or more than {MOST_CELLS}")
+    return cells.astype(np.uint8)
+
+
+class ByteReader:
+    """Bytes taken from the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, count: int) -> bytes:
+        if self._at + count > len(self._data):
+            raise FormatError("side information is shorter than it says")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def unpack(self, layout: str) -> tuple[int, ...]:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def finish(self) -> None:
+        if self._at != len(self._data):
+            raise FormatError("side information is longer than it says")
