@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from softcell.errors import InputError
 from softcell import atomic_file
 from softcell.atomic_file import AtomicFile
+from softcell.errors import InputError
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

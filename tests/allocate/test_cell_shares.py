@@ -20,9 +20,7 @@ def test_even_cells_keep_to_the_mean(rows, mean):
     assert (np.diff(cells.astype(int)) <= 0).all()
 
 
-@given(
-    weights=st.lists(st.integers(0, 500), min_size=1, max_size=40), mean=st.floats(1, MOST)
-)
+@given(weights=st.lists(st.integers(0, 500), min_size=1, max_size=40), mean=st.floats(1, MOST))
 def test_even_cells_keep_to_the_mean_of_unequal_rows(weights, mean):
     weights = np.array(weights)
     cells = even_cells(len(weights), mean, weights)

@@ -143,9 +143,7 @@ def test_the_header_counts_what_is_in_the_file(name, scheme, tmp_path):
     with CellImage(path) as image:
         found = image.header
         assert (found.cells, found.weights) == (header.cells, header.weights)
-        exported = sum(
-            len(image.levels(region, 0, region.cells)) for region in image.regions()
-        )
+        exported = sum(len(image.levels(region, 0, region.cells)) for region in image.regions())
         assert exported == header.cells == header.analog_cells + header.store_cells
         sections = image._container.sections
         analog = [
@@ -207,9 +205,7 @@ def test_masked_zeros_come_back_as_zeros_and_signs_are_exact(scheme, tmp_path):
 
 def networks():
     for kind in (normal, laplacian):
-        yield {
-            f"t{i}": kind(24, 150 + 80 * i, seed=i) * np.float32(10.0**-i) for i in range(3)
-        }
+        yield {f"t{i}": kind(24, 150 + 80 * i, seed=i) * np.float32(10.0**-i) for i in range(3)}
 
 
 def fisher_of(state):
@@ -291,9 +287,7 @@ def test_more_cells_less_loss(scheme, tmp_path):
     fisher = fisher_of(state)
     found = []
     for target in (2.0, 3.0, 5.0, 9.0):
-        _, _, path = image_of(
-            state, tmp_path, scheme, cells_per_weight=target, sensitivity=fisher
-        )
+        _, _, path = image_of(state, tmp_path, scheme, cells_per_weight=target, sensitivity=fisher)
         found.append(measured_loss(path, state, fisher))
     slack = 1.05 if scheme == "naive" else 1.0  # where nearly all is bias
     assert all(later < earlier * slack for earlier, later in zip(found, found[1:]))
@@ -313,9 +307,7 @@ def test_a_row_that_the_loss_feels_gets_the_cells(tmp_path):
     state = {"a": normal(16, 400)}
     fisher = {"a": np.ones((16, 400))}
     fisher["a"][5] = 50
-    plan, _, _ = image_of(
-        state, tmp_path, "combined", cells_per_weight=3.0, sensitivity=fisher
-    )
+    plan, _, _ = image_of(state, tmp_path, "combined", cells_per_weight=3.0, sensitivity=fisher)
     cells = plan.tensors[0].code.cells[:, 0]
     assert cells.argmax() == 5
     assert cells[5] >= 2 * np.median(cells)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate.scheme import HYBRID
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import TensorSurvey
 from softcell.channel import Channel
@@ -66,19 +67,22 @@ def coarse_codes(setting: Setting) -> dict[str, CoarseCode]:
     place = np.concatenate([(np.arange(s.rows) + 0.5) / s.rows for s in tensors])
     order = np.argsort(place, kind="stable")
     ends = np.cumsum([s.rows for s in tensors])[:-1]
-    budget = setting.target * setting.store.bits_per_symbol
+    protected = setting.scheme.name == HYBRID
+    store = setting.store
+    bits_per_cell = store.bits_per_cell if protected else float(store.bits_per_symbol)
+    budget = setting.target * bits_per_cell
     while True:
         bits = np.zeros(len(weights), np.uint8)
         bits[order] = share_bits(loss[order], weights[order], max(budget, 0.0))
         codes = {
-            s.info.name: CoarseCode(*forms[s.info.name], part)
+            s.info.name: CoarseCode(*forms[s.info.name], part, protected)
             for s, part in zip(tensors, np.split(bits, ends))
         }
         over = _cells(setting, codes) - setting.target
         if over <= 0 or not bits.any():
             return codes
         spent = float((weights * bits).sum(dtype=np.int64))
-        budget = min(budget, spent) - over * setting.store.bits_per_symbol
+        budget = min(budget, spent) - max(over, 1) * bits_per_cell
 
 
 def _form(tensor: TensorSurvey) -> tuple[int, float]:
@@ -100,5 +104,7 @@ def _cells(setting: Setting, codes: dict[str, CoarseCode]) -> int:
     for tensor in setting.analog:
         code = codes[tensor.info.name]
         data += len(encode_coarse_side(code))
+        if code.protected:
+            data += -(-code.coarse_bits(tensor.columns) // 8)
         cells += tensor.info.size + code.coarse_cells(tensor.columns, setting.store)
     return cells + setting.store.cells(data)

@@ -31,6 +31,9 @@ CONVENTIONAL = tuple(FORMATS)
 COARSE_TO_FINE = "coarse-to-fine"
 """Scheme of robust cells for the part of the range and one more for the place in it."""
 
+HYBRID = "hybrid"
+"""The same with the part stored error-free."""
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -53,7 +56,7 @@ class Scheme:
     @property
     def coarse_to_fine(self) -> bool:
         """Whether matrices are stored by coarse-to-fine maps."""
-        return self.name == COARSE_TO_FINE
+        return self.name in (COARSE_TO_FINE, HYBRID)
 
 
 def parse_scheme(text: str) -> Scheme:
@@ -62,7 +65,8 @@ def parse_scheme(text: str) -> Scheme:
     Args:
         text: "float32", "float16", "int8"; "naive" for the analog code without protection,
             "combined" for all protections, or protections joined by "+". Every protection
-            implies inversion; sparsity implies sign. "coarse-to-fine" is a code of its own.
+            implies inversion; sparsity implies sign. "coarse-to-fine" and "hybrid" are a code of
+            their own.
 
     Raises:
         InputError: An unknown name.
@@ -73,7 +77,7 @@ def parse_scheme(text: str) -> Scheme:
     """
     if text in CONVENTIONAL:
         return Scheme(text, number_format=text)
-    if text in ("naive", COARSE_TO_FINE):
+    if text in ("naive", COARSE_TO_FINE, HYBRID):
         return Scheme(text)
     if text == "combined":
         return Scheme(text, protections=frozenset(PROTECTIONS))
@@ -82,7 +86,7 @@ def parse_scheme(text: str) -> Scheme:
     if unknown:
         raise InputError(
             f"unknown scheme {text!r}; known: {', '.join(CONVENTIONAL)}, naive, combined, "
-            f"{COARSE_TO_FINE}, or any of {', '.join(PROTECTIONS)} joined by +"
+            f"{COARSE_TO_FINE}, {HYBRID}, or any of {', '.join(PROTECTIONS)} joined by +"
         )
     chosen.add("inversion")
     if "sparsity" in chosen:

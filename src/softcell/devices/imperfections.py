@@ -146,7 +146,8 @@ class Spread:
             # Where neighbouring levels hardly overlap, a mixture of their laws would be a comb.
             if np.abs(np.diff(law, axis=0)).sum(axis=1).max() / 2 < _OVERLAP:
                 break
-        return _interpolated_weights(levels, self.sigma, grid) @ law
+        blocks = np.array_split(levels, len(levels) // LEVELS + 1)  # bounds the weights' memory
+        return np.concatenate([_interpolated_weights(b, self.sigma, grid) @ law for b in blocks])
 
     def definition(self) -> dict[str, Any]:
         return {"kind": "spread", "sigma": self.sigma, "of": self.of.definition()}

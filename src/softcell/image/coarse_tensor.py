@@ -50,10 +50,12 @@ def restore_coarse(
     shape = tensor.info.shape
     rows = shape[0] if len(shape) > 1 else 1
     columns = tensor.info.size // rows
-    code = decode_coarse_side(side, rows)
+    code, packed = decode_coarse_side(side, rows)
     coarse = code.coarse_cells(columns, store)
     if coarse + rows * columns != tensor.cells:
         raise FormatError(f"it asks for {coarse + rows * columns} cells of {tensor.cells}")
+    if len(packed) != (-(-code.coarse_bits(columns) // 8) if code.protected else 0):
+        raise FormatError(f"it holds {len(packed)} bytes of coarse bits")
     width = store.bits_per_symbol
     stream = np.empty(coarse * width, np.uint8)
 
@@ -62,7 +64,10 @@ def restore_coarse(
         bits = store.detect(laws[1], readings.read(region, start, stop))
         stream[start * width : stop * width] = bits
 
-    each(detect, range(0, coarse, RUN_CELLS))
+    if code.protected:
+        stream = np.unpackbits(packed, count=code.coarse_bits(columns))
+    else:
+        each(detect, range(0, coarse, RUN_CELLS))
     parts = decode_parts(stream, code, columns)
     tables = decoding_tables(code, *laws)
     out = np.empty((rows, columns), np.float32)

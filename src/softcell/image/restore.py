@@ -150,7 +150,12 @@ class Restoration:
     def _coded(
         self, index: int, tensor: ImageTensor, data: NDArray[np.uint8], failed: int
     ) -> NDArray[np.float32]:
-        """Return a tensor in cells of its own; `data` is its side information."""
+        """Return a tensor in cells of its own; `data` is its side information.
+
+        Raises:
+            DecodingError: The side information contradicts itself or the image.
+            FormatError: The file was altered.
+        """
         try:
             if tensor.kind == "analog":
                 return self._analog(index, tensor, data)
@@ -158,6 +163,7 @@ class Restoration:
             region = self._regions[index]
             return restore_coarse(data, tensor, region, store, self._readings, laws, self._each)
         except FormatError as error:
+            self._image.verify()  # a damaged file is told as such
             reason = f"{failed} code words near it failed" if failed else str(error)
             raise DecodingError(
                 f"side information of tensor {tensor.info.name!r} is lost: {reason}; read the "

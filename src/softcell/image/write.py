@@ -13,9 +13,9 @@ from softcell.codes.analog import (
     AnalogCode,
     CoarseCode,
     encode_coarse_side,
+    encode_parts,
     encode_rows,
     encode_side,
-    encode_tensor,
     tables_of,
 )
 from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
@@ -88,10 +88,18 @@ def write_image(
                 rows = as_rows(finite_weights(weights, tensor.info.name))
                 section = levels_section(index)
                 if isinstance(tensor.code, CoarseCode):
+                    bits, fine = encode_parts(rows, tensor.code, channel)
+                    packed = np.packbits(bits)
                     store.append(encode_coarse_side(tensor.code))
-                    levels = encode_tensor(rows, tensor.code, channel, plan.store)
-                    container.append(section, levels)
-                    cells = len(levels)
+                    if tensor.code.protected:
+                        store.append(packed)
+                        payload += len(packed)
+                    else:
+                        robust = tensor.code.coarse_cells(rows.shape[1], plan.store)
+                        container.append(section, plan.store.level_indices(packed, robust))
+                        cells += robust
+                    container.append(section, fine)
+                    cells += len(fine)
                 else:
                     store.append(encode_side(tensor.code, rows))
                     cells = _write_levels(rows, tensor.code, channel, container, section)

@@ -146,7 +146,7 @@ def test_moments_equal_what_the_device_does(name, age, start, stop):
         got = table.at(readings)
         error = 5 * np.sqrt(found.variance[place] / cells)
         assert got.mean() == pytest.approx(found.mean[place], abs=error + 2e-3)
-        error = 5 * np.sqrt((((got - got.mean()) ** 2).var() / cells))
+        error = 5 * np.sqrt(((got - got.mean()) ** 2).var() / cells)
         assert got.var() == pytest.approx(found.variance[place], rel=0.03, abs=error + 2e-5)
 
 

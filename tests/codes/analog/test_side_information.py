@@ -34,8 +34,10 @@ def cells_of(pattern, rows, ranges, seed=0):
     if pattern == "leading":
         more = np.arange(rows)[:, None] < np.array([rows // 3, rows // 2])[:ranges]
         return (3 + more).astype(np.uint8)
-    return (1 + Stream.of(seed, "cells").words(rows * ranges) % 15).astype(np.uint8).reshape(
-        rows, ranges
+    return (
+        (1 + Stream.of(seed, "cells").words(rows * ranges) % 15)
+        .astype(np.uint8)
+        .reshape(rows, ranges)
     )
 
 

@@ -132,9 +132,7 @@ def test_readings_are_averaged_over_a_weights_cells():
 
 @pytest.mark.parametrize("end", [1e-40, 1e-30, 1e30, 3.3e38])
 def test_ranges_from_the_smallest_to_the_largest_numbers(end):
-    code = AnalogCode(
-        False, False, (ValueRange(-end, end, 0, 16),), np.ones((1, 1), np.uint8)
-    )
+    code = AnalogCode(False, False, (ValueRange(-end, end, 0, 16),), np.ones((1, 1), np.uint8))
     weights = (np.linspace(-1, 1, 256) * end).astype(np.float32)[None]
     restored, levels = round_trip(code, weights)
     assert levels.tolist() == sorted(levels.tolist())

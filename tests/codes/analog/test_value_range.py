@@ -118,9 +118,7 @@ def test_more_reads_less_distortion_and_a_wider_range():
     channel = channel_of(parse_device("pcm-partial-reset"))
     histogram = Histogram.of(WEIGHTS)
     chosen = [choose_range(histogram, channel, signed=True, reads=r) for r in (1, 3, 10)]
-    told = [
-        expected(WEIGHTS, c, channel, sign=False, reads=r) for c, r in zip(chosen, (1, 3, 10))
-    ]
+    told = [expected(WEIGHTS, c, channel, sign=False, reads=r) for c, r in zip(chosen, (1, 3, 10))]
     assert told[0] > told[1] > told[2]
     assert chosen[0].high < chosen[1].high < chosen[2].high
 

@@ -7,7 +7,7 @@ from softcell.codes.analog.coarse_code import (
     decode_parts,
     decoding_tables,
     encode_coarse_side,
-    encode_tensor,
+    encode_parts,
     stored_deviation,
 )
 from softcell.codes.analog.position_map import PositionMap, inverted_map, moments
@@ -43,9 +43,9 @@ __all__ = [
     "decode_side",
     "decoding_tables",
     "encode_coarse_side",
+    "encode_parts",
     "encode_rows",
     "encode_side",
-    "encode_tensor",
     "inverted_map",
     "map_of",
     "moments",

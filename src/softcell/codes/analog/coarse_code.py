@@ -17,7 +17,6 @@ from softcell.codes.analog.row_counts import (
     decode_counts,
     encode_counts,
     leads,
-    width_of,
 )
 from softcell.codes.digital.bfloat16 import expand, round_up
 from softcell.codes.digital.store import DigitalStore
@@ -32,11 +31,14 @@ class CoarseCode:
         shape: Index of the density that its maps are designed for.
         deviation: Root mean square of its weights, as a bfloat16.
         bits: Coarse bits of a weight of each row, shape (rows,).
+        protected: Coarse bits are stored error-free, among the side information, and not in robust
+            cells of the tensor's own: a hybrid of digital and analog storage.
     """
 
     shape: int
     deviation: float
     bits: NDArray[np.uint8] = field(repr=False)
+    protected: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.shape < len(maps.SHAPES):
@@ -46,9 +48,13 @@ class CoarseCode:
         if not 0 <= self.deviation < np.inf:
             raise InputError(f"the deviation must be finite and at least 0, got {self.deviation}")
 
+    def coarse_bits(self, columns: int) -> int:
+        """Return the number of coarse bits of the tensor."""
+        return int(self.bits.sum(dtype=np.int64)) * columns
+
     def coarse_cells(self, columns: int, store: DigitalStore) -> int:
-        """Return the number of robust cells of the tensor."""
-        return -(-int(self.bits.sum(dtype=np.int64)) * columns // store.bits_per_symbol)
+        """Return the number of robust cells of the tensor; none if its bits are protected."""
+        return 0 if self.protected else -(-self.coarse_bits(columns) // store.bits_per_symbol)
 
 
 def stored_deviation(deviation: float) -> float:
@@ -57,46 +63,43 @@ def stored_deviation(deviation: float) -> float:
 
 
 def encode_coarse_side(code: CoarseCode) -> NDArray[np.uint8]:
-    """Return the side information of a tensor as bytes: shape, deviation and bits of each row."""
+    """Return shape, deviation and bits of each row as bytes."""
     bits = int(round_up(np.array([code.deviation], np.float32))[0])
     counts = code.bits + np.uint8(1)
     per_row = not leads(counts)
-    head = struct.pack("<BHB", code.shape, bits, per_row)
+    head = struct.pack("<BHB", code.shape, bits, per_row | code.protected << 1)
     return np.frombuffer(head + encode_counts(counts, per_row), np.uint8)
 
 
-def decode_coarse_side(data: NDArray[np.uint8], rows: int) -> CoarseCode:
-    """Return the code of a tensor from its side information.
+def decode_coarse_side(data: NDArray[np.uint8], rows: int) -> tuple[CoarseCode, NDArray[np.uint8]]:
+    """Return the code of a tensor from the bytes of `encode_coarse_side`, and what follows them.
 
     Raises:
         FormatError: The bytes are too short or name an impossible code.
     """
     reader = ByteReader(data.tobytes())
-    shape, bits, per_row = reader.unpack("<BHB")
+    shape, bits, flags = reader.unpack("<BHB")
     deviation = float(expand(np.array([bits], np.uint16))[0])
-    counts = decode_counts(reader, rows, bool(per_row))
-    reader.finish()
+    counts = decode_counts(reader, rows, bool(flags & 1))
     try:
-        return CoarseCode(shape, deviation, counts - np.uint8(1))
+        code = CoarseCode(shape, deviation, counts - np.uint8(1), bool(flags & 2))
     except InputError as error:
         raise FormatError(str(error)) from None
+    return code, np.frombuffer(reader.rest(), np.uint8)
 
 
-def coarse_side_bits(rows: int, least: int, most: int) -> int:
-    """Return the largest size of a tensor's side information in bits, for bits in a range."""
-    return 8 * (4 + 2 + -(-rows * width_of(np.array([least, most], np.uint8)) // 8) + 3)
-
-
-def encode_tensor(
-    rows: NDArray[np.float32], code: CoarseCode, channel: Channel, store: DigitalStore
-) -> NDArray[np.uint8]:
-    """Return the level index of every cell of a tensor: robust cells, then one for each weight.
+def encode_parts(
+    rows: NDArray[np.float32], code: CoarseCode, channel: Channel
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the coarse bits of a tensor, one a byte, and the levels of its fine cells.
 
     Args:
         rows: Weights, shape (rows, columns), finite.
         code: The tensor's code.
         channel: The law at the age that the code is designed for.
-        store: The device's digital store, whose levels the robust cells take.
+
+    Returns:
+        Bits, shape (coarse bits,), and level indices, shape (rows * columns,).
     """
     parts = np.empty(rows.shape, np.uint8)
     fine = np.empty(rows.shape, np.uint8)
@@ -112,10 +115,9 @@ def encode_tensor(
                 parts[row],
                 fine[row],
             )
-    stream = np.empty(int(code.bits.sum(dtype=np.int64)) * rows.shape[1], np.uint8)
+    stream = np.empty(code.coarse_bits(rows.shape[1]), np.uint8)
     _spread_bits(parts, code.bits, stream)
-    coarse = store.level_indices(np.packbits(stream), code.coarse_cells(rows.shape[1], store))
-    return np.concatenate([coarse, fine.reshape(-1)])
+    return stream, fine.reshape(-1)
 
 
 def decode_parts(stream: NDArray[np.uint8], code: CoarseCode, columns: int) -> NDArray[np.uint8]:

@@ -239,7 +239,7 @@ def _alternate(
         symbol = _least_lines(a, b, values)
         now = float(density @ (values**2 - 2 * values * a[symbol] + b[symbol]))
         part, level = symbol // levels, symbol % levels
-        if error - now < 1e-6 * error:
+        if error - now < 2e-5 * error:
             break
         error = now
     return now, part, level

@@ -79,6 +79,10 @@ class ByteReader:
     def unpack(self, layout: str) -> tuple[int, ...]:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
+    def rest(self) -> bytes:
+        """Return what has not been taken."""
+        return self.take(len(self._data) - self._at)
+
     def finish(self) -> None:
         if self._at != len(self._data):
             raise FormatError("side information is longer than it says")

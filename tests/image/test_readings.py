@@ -1,0 +1,177 @@
+"""Measured readings: the order of the export, units, and files that cannot be used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from softcell.allocate import make_plan
+from softcell.devices import parse_device
+from softcell.errors import InputError
+from softcell.image.cell_image import CellImage
+from softcell.image.readings import MeasuredReadings, SimulatedChip
+from softcell.image.restore import Restoration
+from softcell.image.write import write_image
+from softcell.streams import Stream
+from softcell.weights import StateDictWeights
+
+STATE = {
+    "a": Stream.of(0, "a").normal(300).reshape(10, 30),
+    "bias": Stream.of(0, "b").normal(10),
+    "b": Stream.of(0, "c").normal(200).reshape(4, 50),
+}
+
+
+@pytest.fixture
+def image(tmp_path):
+    weights = StateDictWeights(STATE)
+    plan = make_plan(
+        weights, parse_device("pcm-partial-reset"), "sign+adaptive", cells_per_weight=2.5
+    )
+    write_image(weights, plan, tmp_path / "x.cells")
+    with CellImage(tmp_path / "x.cells") as image:
+        yield image
+
+
+def chip_in_ohm(image, seed=4):
+    """What a chip gives, cell by cell in the order of the export, in ohm."""
+    chip = SimulatedChip(image, seed=seed)
+    readings = [chip.read(region, 0, region.cells) for region in image.regions()]
+    return 10.0 ** np.concatenate(readings).astype(np.float64)
+
+
+def decoded(image, readings):
+    return dict(Restoration(image, readings, threads=1).tensors())
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".CSV"])
+def test_a_chips_readings_decode_to_what_the_chip_holds(image, tmp_path, suffix):
+    path = tmp_path / f"measured{suffix}"
+    ohm = chip_in_ohm(image)
+    if suffix == ".npy":
+        np.save(path, ohm)
+    else:
+        lines = [f"{i},{value!r}" for i, value in enumerate(ohm.tolist())]
+        path.write_text("cell, reading \n" + "\n".join(lines) + "\n\n")
+    measured = MeasuredReadings(image, path)
+    assert len(ohm) == image.header.cells
+    expected = decoded(image, SimulatedChip(image, seed=4))
+    for name, values in decoded(image, measured).items():
+        np.testing.assert_allclose(values, expected[name], atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ">f8", np.int64])
+def test_numbers_of_any_kind(image, tmp_path, dtype):
+    np.save(tmp_path / "x.npy", chip_in_ohm(image).astype(dtype))
+    restored = decoded(image, MeasuredReadings(image, tmp_path / "x.npy"))
+    assert np.abs(restored["b"] - STATE["b"]).mean() < 0.3
+
+
+def test_the_age_of_the_cells_is_checked(image, tmp_path):
+    np.save(tmp_path / "x.npy", chip_in_ohm(image))
+    assert MeasuredReadings(image, tmp_path / "x.npy", age_seconds=60).age_seconds == 60
+    for age in (-1.0, float("inf")):
+        with pytest.raises(InputError, match="an age must be finite"):
+            MeasuredReadings(image, tmp_path / "x.npy", age_seconds=age)
+
+
+def refused(image, path, reason, *, reading=False):
+    with pytest.raises(InputError, match=reason) as told:
+        readings = MeasuredReadings(image, path)
+        if reading:
+            decoded(image, readings)
+    assert "\n" not in str(told.value)
+    assert path.name in str(told.value)
+
+
+def test_missing_files_and_folders(image, tmp_path):
+    refused(image, tmp_path / "missing.npy", "no such file")
+    refused(image, tmp_path / "missing.csv", "no such file")
+    (tmp_path / "folder.npy").mkdir()
+    refused(image, tmp_path / "folder.npy", "not a readable")
+
+
+@pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: np.append(x, 1.0), lambda x: x[:0]])
+def test_another_number_of_readings(image, tmp_path, change):
+    ohm = change(chip_in_ohm(image))
+    np.save(tmp_path / "x.npy", ohm)
+    (tmp_path / "x.csv").write_text("reading\n" + "\n".join(map(str, ohm)))
+    reason = f"this image has {image.header.cells} cells"
+    refused(image, tmp_path / "x.csv", reason)
+    if len(ohm):
+        refused(image, tmp_path / "x.npy", reason)
+        np.save(tmp_path / "x.npy", chip_in_ohm(image)[None])
+        refused(image, tmp_path / "x.npy", reason)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (-5.0, "positive")],
+)
+def test_readings_that_no_cell_gives(image, tmp_path, value, reason):
+    ohm = chip_in_ohm(image)
+    ohm[7] = value
+    np.save(tmp_path / "x.npy", ohm)
+    refused(image, tmp_path / "x.npy", reason, reading=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "a column named reading"),
+        ("cell,value\n1,2\n", "a column named reading"),
+        ("reading,reading\n1,2\n", "a column named reading"),
+        ("reading\n1e5\nhello\n", "line 3: expected a number"),
+        ("cell,reading\n1,1e5\n2\n", "line 3: expected a number"),
+        ("reading\n1e5,\n", "this image has"),
+        ("reading\n\x00\n", "not a readable|expected a number"),
+    ],
+)
+def test_tables_that_hold_no_readings(image, tmp_path, text, reason):
+    (tmp_path / "x.csv").write_text(text)
+    refused(image, tmp_path / "x.csv", reason)
+
+
+def test_files_that_are_no_arrays(image, tmp_path):
+    path = tmp_path / "x.npy"
+    for content in (
+        b"",
+        b"text",
+        b"\x93NUMPY",
+        b"\x93NUMPY\x01\x00\x10\x00garbage here.....",
+        b"PK\x03\x04",
+    ):
+        path.write_bytes(content)
+        refused(image, path, "not a readable")
+    np.savez(tmp_path / "y.npz", a=np.ones(3))
+    (tmp_path / "y.npz").replace(path)
+    refused(image, path, "expected an array of numbers")
+    np.save(path, np.array(["1", "2"]))
+    refused(image, path, "expected an array of numbers")
+    np.save(path, np.ones(3, complex))
+    refused(image, path, "expected an array of numbers")
+    (tmp_path / "x.csv").write_bytes(b"reading\n\xff\xfe\n")
+    refused(image, tmp_path / "x.csv", "not a readable")
+
+
+def test_objects_are_never_unpickled(image, tmp_path):
+    np.save(tmp_path / "x.npy", np.array([print], dtype=object), allow_pickle=True)
+    refused(image, tmp_path / "x.npy", "not a readable")
+
+
+def test_truncated_and_altered_arrays(image, tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, chip_in_ohm(image))
+    content = path.read_bytes()
+    for length in (*range(0, 140, 7), len(content) - 1):
+        path.write_bytes(content[:length])
+        refused(image, path, "not a readable")
+    for seed in range(100):
+        damaged = bytearray(content)
+        word = int(Stream.of(seed, "damage").words(1)[0])
+        damaged[word % 128] ^= 1 + (word >> 16) % 255
+        path.write_bytes(bytes(damaged))
+        try:
+            decoded(image, MeasuredReadings(image, path))
+        except InputError as error:
+            assert "\n" not in str(error)
