@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from softcell.allocate import CONVENTIONAL, CUMULATIVE
+from softcell.allocate import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
 from softcell.durations import format_age, parse_age
 from softcell.evaluate.results import Result, read_results, write_results
@@ -24,7 +24,7 @@ from softcell.evaluate.trials import Experiment, compare
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
 PAGE = HERE.parent / "docs/results.md"
-LARGE = ("naive", "inversion+sign+adaptive", "combined")
+LARGE = ("combined", "coarse-to-fine")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Run:
     model: str
     device: str = "pcm-partial-reset"
     age: str = "0"
-    schemes: tuple[str, ...] = (*CONVENTIONAL, *CUMULATIVE)
+    schemes: tuple[str, ...] = SCHEMES
     cells: tuple[float, ...] = (1.0, 2.0, 4.0)
 
     @property
@@ -56,7 +56,12 @@ RUNS = (
     Run("cifar10", "resnet20", "pcm-mushroom", "10y"),
     Run("cifar10", "resnet32"),
     Run("cifar10", "resnet56"),
-    Run("imagenet", "mobilenet_v1_025"),
+    Run(
+        "imagenet",
+        "mobilenet_v1_025",
+        schemes=(*CONVENTIONAL, "naive", "inversion+sign+adaptive", *LARGE),
+        cells=(2.0, 4.0),
+    ),
     Run("imagenet", "squeezenet1_1", schemes=(*CONVENTIONAL, *LARGE), cells=(2.0, 4.0)),
     Run("imagenet", "mobilenet_v2", schemes=(*CONVENTIONAL, *LARGE), cells=(2.0, 4.0)),
 )

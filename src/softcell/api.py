@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import CONVENTIONAL, CUMULATIVE, Progress, make_plan
+from softcell.allocate import SCHEMES, Progress, make_plan
 from softcell.devices import Device, parse_device
 from softcell.durations import parse_age
 from softcell.evaluate.results import Result
@@ -146,7 +146,7 @@ def compare(
     evaluate: Callable[[Any], float],
     *,
     device: Device | str = "pcm-partial-reset",
-    schemes: Sequence[str] = (*CONVENTIONAL, *CUMULATIVE),
+    schemes: Sequence[str] = SCHEMES,
     cells_per_weight: Sequence[float] = DEFAULT_CELLS,
     age: str | float = 0.0,
     seeds: int = 10,

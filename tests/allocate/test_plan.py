@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -290,7 +292,7 @@ def test_more_cells_less_loss(scheme, tmp_path):
         _, _, path = image_of(state, tmp_path, scheme, cells_per_weight=target, sensitivity=fisher)
         found.append(measured_loss(path, state, fisher))
     slack = 1.05 if scheme == "naive" else 1.0  # where nearly all is bias
-    assert all(later < earlier * slack for earlier, later in zip(found, found[1:]))
+    assert all(later < earlier * slack for earlier, later in itertools.pairwise(found))
 
 
 def test_zeros_that_are_not_masked_are_expected_in_cells():
@@ -319,10 +321,8 @@ def test_an_embedding_of_fifty_thousand_rows(tmp_path):
     state = {"embedding": laplacian(50_000, 16), "head": normal(64, 64)}
     fisher = {"embedding": uniform(50_000, 16, seed=2) ** 8, "head": np.ones((64, 64))}
     for scheme in ("naive", "sparsity", "combined"):
-        for given in (None, fisher):
-            _, header, _ = image_of(
-                state, tmp_path, scheme, cells_per_weight=2.5, sensitivity=given
-            )
+        for felt in (None, fisher):
+            _, header, _ = image_of(state, tmp_path, scheme, cells_per_weight=2.5, sensitivity=felt)
             assert 2.3 < header.cells_per_weight <= 2.5
 
 

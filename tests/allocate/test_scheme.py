@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from softcell.allocate import CONVENTIONAL, CUMULATIVE, PROTECTIONS, parse_scheme
@@ -18,7 +20,7 @@ def test_conventional_schemes_are_number_formats():
 def test_the_papers_story_adds_one_protection_at_a_time():
     chosen = [parse_scheme(name).protections for name in CUMULATIVE]
     assert [len(c) for c in chosen] == [0, 1, 2, 3, 4, 5]
-    assert all(one < other for one, other in zip(chosen, chosen[1:]))
+    assert all(one < other for one, other in itertools.pairwise(chosen))
     assert chosen[-1] == frozenset(PROTECTIONS)
 
 

@@ -74,6 +74,13 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
         assert (tmp_path / "a.cells").read_bytes() == (tmp_path / "b.cells").read_bytes()
 
 
+def test_the_runs_of_the_writer_do_not_matter(tmp_path, monkeypatch):
+    make(tmp_path / "a.cells")
+    monkeypatch.setattr("softcell.image.write._RUN_WEIGHTS", 37)
+    make(tmp_path / "b.cells")
+    assert (tmp_path / "a.cells").read_bytes() == (tmp_path / "b.cells").read_bytes()
+
+
 def test_the_file_is_as_small_as_its_cells(tmp_path):
     """One byte for an analog cell, the bits of the store as they are, and a header."""
     header = make(tmp_path / "x.cells")

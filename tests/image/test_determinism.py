@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,13 @@ def restored(path, *, seed=5, age=3600.0, threads=1, read=0):
         return values, restoration.report
 
 
+def without_levels(image, region, readings):
+    """Readings less the mean reading of each level."""
+    levels = image.levels(region, 0, len(readings)).astype(int)
+    mean = np.bincount(levels, readings) / np.maximum(np.bincount(levels), 1)
+    return readings - mean[levels]
+
+
 def test_neither_threads_nor_runs_matter(path, monkeypatch):
     whole = restored(path)
     assert restored(path) == whole
@@ -93,7 +102,7 @@ def test_other_seeds_and_other_reads_give_other_readings(path, scheme):
         other, told = restored(path, **options)
         if scheme == "int8":
             assert other == whole  # error-free, though the cells are others
-            assert told.corrected != report.corrected or report.corrected == 0
+            assert told.frames == report.frames
         else:
             assert other["conv"] != whole["conv"]
             assert other["wide"] != whole["wide"]
@@ -106,26 +115,25 @@ def test_no_two_regions_share_their_noise(path):
         chip = SimulatedChip(image, seed=5)
         noise = []
         for region in image.regions():
-            levels = image.levels(region, 0, min(region.cells, 500)).astype(np.float64)
-            readings = chip.read(region, 0, len(levels))
-            noise.append(readings - np.poly1d(np.polyfit(levels, readings, 3))(levels))
-        for one, other in zip(noise, noise[1:]):
+            cells = min(region.cells, 2000)
+            noise.append(without_levels(image, region, chip.read(region, 0, cells)))
+        for one, other in itertools.pairwise(noise):
             size = min(len(one), len(other))
-            assert abs(np.corrcoef(one[:size], other[:size])[0, 1]) < 0.25
+            assert abs(np.corrcoef(one[:size], other[:size])[0, 1]) < 5 / np.sqrt(size)
 
 
 def test_a_chip_is_the_same_at_every_age(path):
     """Ageing goes on from the same cells: the error of a cell at two ages is related."""
     with CellImage(path) as image:
         region = next(iter(image.regions()))
-        now, later, other = (
-            SimulatedChip(image, seed=seed, age_seconds=age, read=read).read(region, 0, 4000)
-            for seed, age, read in ((5, 0.0, 0), (5, 60.0, 1), (6, 60.0, 1))
-        )
-        levels = image.levels(region, 0, len(now)).astype(int)
+        cells = min(region.cells, 4000)
         error = [
-            readings - (np.bincount(levels, readings) / np.maximum(np.bincount(levels), 1))[levels]
-            for readings in (now, later, other)
+            without_levels(
+                image,
+                region,
+                SimulatedChip(image, seed=seed, age_seconds=age, read=read).read(region, 0, cells),
+            )
+            for seed, age, read in ((5, 0.0, 0), (5, 60.0, 1), (6, 60.0, 1))
         ]
         assert np.corrcoef(error[0], error[1])[0, 1] > 0.5
         assert abs(np.corrcoef(error[0], error[2])[0, 1]) < 0.2

@@ -145,7 +145,7 @@ def test_files_that_are_no_arrays(image, tmp_path):
         refused(image, path, "not a readable")
     np.savez(tmp_path / "y.npz", a=np.ones(3))
     (tmp_path / "y.npz").replace(path)
-    refused(image, path, "expected an array of numbers")
+    refused(image, path, "not a readable")
     np.save(path, np.array(["1", "2"]))
     refused(image, path, "expected an array of numbers")
     np.save(path, np.ones(3, complex))

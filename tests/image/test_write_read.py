@@ -155,7 +155,7 @@ def test_ranges_never_leave_the_tensors_own_type(tmp_path):
     """A range ends above the largest weight; in float16 that may already be infinity."""
     state = {
         "half": (normal(40, 40) * 15_000).clip(-65_504, 65_504).astype(np.float16),
-        "brain": torch.from_numpy(normal(40, 40) * 1e38).clip(-3.38e38, 3.38e38).bfloat16(),
+        "brain": torch.from_numpy(normal(40, 40).clip(-3.38, 3.38) * 1e38).bfloat16(),
     }
     state["half"][0, 0] = 65_504
     for scheme in ("naive", "combined", "int8"):

@@ -7,6 +7,7 @@ from softcell.allocate.scheme import (
     CUMULATIVE,
     HYBRID,
     PROTECTIONS,
+    SCHEMES,
     Scheme,
     parse_scheme,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "CUMULATIVE",
     "HYBRID",
     "PROTECTIONS",
+    "SCHEMES",
     "Plan",
     "Progress",
     "Scheme",

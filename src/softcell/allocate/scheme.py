@@ -34,6 +34,9 @@ COARSE_TO_FINE = "coarse-to-fine"
 HYBRID = "hybrid"
 """The same with the part stored error-free."""
 
+SCHEMES = (*CONVENTIONAL, *CUMULATIVE, COARSE_TO_FINE, HYBRID)
+"""What a comparison shows unless it is told otherwise."""
+
 
 @dataclass(frozen=True)
 class Scheme:

@@ -140,6 +140,6 @@ def compare(
 
 
 def _schemes(text: str | None) -> Sequence[str]:
-    from softcell.allocate import CONVENTIONAL, CUMULATIVE
+    from softcell.allocate import SCHEMES
 
-    return (*CONVENTIONAL, *CUMULATIVE) if text is None else listed(text)
+    return SCHEMES if text is None else listed(text)

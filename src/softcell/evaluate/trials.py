@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import (
-    CONVENTIONAL,
-    CUMULATIVE,
+    SCHEMES,
     Progress,
     loss_weights,
     make_plan,
@@ -167,7 +166,7 @@ def run_trials(
 def compare(
     experiment: Experiment,
     *,
-    schemes: Sequence[str] = (*CONVENTIONAL, *CUMULATIVE),
+    schemes: Sequence[str] = SCHEMES,
     cells_per_weight: Sequence[float] = DEFAULT_CELLS,
     seeds: int = 10,
     first_seed: int = 0,

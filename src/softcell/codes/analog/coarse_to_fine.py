@@ -16,6 +16,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -34,7 +35,7 @@ SHAPES = (0.5, 0.6, 0.75, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
 MOST_BITS = 6
 """Most coarse bits of a weight: three robust cells and the fine one."""
 
-STEPS = 4001
+STEPS = 12001
 """Values that a map is designed on."""
 
 _COARSER = 4  # readings are merged by fours while a map is designed
@@ -109,7 +110,7 @@ def design_map(channel: Channel, shape: int, bits: int, *, sweeps: int = 200) ->
         channel: The law of the fine cell at the age to design for.
         shape: Index in SHAPES.
         bits: Coarse bits of a value, from 0 to MOST_BITS.
-        sweeps: Most alternations from each start.
+        sweeps: Most alternations.
 
     Raises:
         InputError: Shape or number of bits is out of range.
@@ -128,15 +129,13 @@ def design_map(channel: Channel, shape: int, bits: int, *, sweeps: int = 200) ->
     values = np.linspace(-reach, reach, STEPS)
     matrix = channel.matrix.reshape(len(channel.levels), -1, _COARSER).sum(axis=2)
     order = np.argsort(channel.mean, kind="stable")
-    best: tuple[float, NDArray, NDArray] | None = None
-    for reverse_odd in (False, True):
-        start = _start(density, order, 2**bits, reverse_odd)
-        found = _alternate(values, density, matrix, *start, 2**bits, sweeps)
-        if best is None or found[0] < best[0]:
-            best = found
-    if best is None:
-        raise InputError("a design needs at least one start")
-    error, parts, levels = best
+    error, parts, levels = min(
+        (
+            _alternate(values, density, matrix, *start, 2**bits, sweeps)
+            for start in _starts(density, order, 2**bits)
+        ),
+        key=lambda found: found[0],
+    )
     variance = float(density @ values**2)
     return CoarseToFineMap(
         bits, reach, parts.astype(np.uint8), levels.astype(np.uint8), density, error / variance
@@ -188,16 +187,21 @@ def decode(
         out[i] = table[parts[i], bins[i]] * deviation
 
 
-def _start(
-    density: NDArray, order: NDArray, parts: int, reverse_odd: bool
-) -> tuple[NDArray, NDArray]:
-    """Divide the values by the density's cube root, and each part over the levels likewise."""
+def _starts(density: NDArray, order: NDArray, parts: int) -> Iterator[tuple[NDArray, NDArray]]:
+    """Divide the values by the density's cube root, and each part over the levels likewise.
+
+    Local optima differ by the ends of the cell that the parts begin at: with few parts each
+    direction is tried, with many they no longer differ.
+    """
     cumulative = np.cumsum(np.cbrt(density))
     place = (cumulative - np.cbrt(density) / 2) / cumulative[-1] * parts
     part = np.minimum(place.astype(np.int64), parts - 1)
-    inside = np.clip((place - part - 0.02) / 0.96, 0, 1)
-    turned = np.where((part % 2 == 1) & reverse_odd, 1 - inside, inside)
-    return part, order[np.rint(turned * (len(order) - 1)).astype(np.int64)]
+    for margin in (0.02, 0.1) if parts <= 4 else (0.02,):
+        inside = np.clip((place - part - margin) / (1 - 2 * margin), 0, 1)
+        patterns = [part % 2 == 1, part % 2 == 0, part < parts // 2, part >= parts // 2]
+        for turned in patterns if parts <= 4 else patterns[:1]:
+            way = np.where(turned, 1 - inside, inside)
+            yield part, order[np.rint(way * (len(order) - 1)).astype(np.int64)]
 
 
 def _moments(
