@@ -5,8 +5,8 @@
 Sources: a million independent Gaussian weights, as many Laplacian ones, and ResNet-20's own (left
 out where SOFTCELL_DATA is not set). Each code writes real cells of `pcm-partial-reset` and reads
 them back; cells are all that a decoder needs. The limit at a number of cells is D(R) at R =
-capacity times cells, of the source's density (of ResNet-20: its tensors' empirical densities, joined by
-reverse water-filling of the plain squared error).
+capacity times cells, of the source's density. For ResNet-20 it is that of its tensors' empirical
+densities, joined by reverse water-filling of the plain squared error.
 """
 
 import argparse
@@ -39,6 +39,7 @@ CODES = {
     "sign+adaptive+sparsity": FULL,
     "coarse-to-fine": TABLE,
     "hybrid": FULL,
+    "entropy-coded": FULL,
     "int8": FULL,
     "float16": FULL,
 }
@@ -86,7 +87,9 @@ def rows_of(name: str, state: dict[str, np.ndarray]) -> list[dict]:
     count = sum(values.size for values in state.values())
     rows = []
     for code, decoder in CODES.items():
-        grid = (None,) if code in ("int8", "float16") else [c for c in CELLS if c >= 1]
+        grid = [c for c in CELLS if c >= 1 or code == "entropy-coded"]
+        if code in ("int8", "float16"):
+            grid = [None]
         for target in grid:
             cells, sdr = measure(state, code, target)
             limit = ratio_db(state, least_distortion(bound, capacity * cells * count))

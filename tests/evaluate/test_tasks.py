@@ -21,7 +21,7 @@ PUBLISHED = {
 
 
 @pytest.fixture
-def digits(cache):  # noqa: ARG001
+def digits(cache):
     return load_task("digits")
 
 

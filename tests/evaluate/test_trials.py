@@ -33,9 +33,10 @@ STATE = {
 
 def nearness(state):
     """Accuracy of a kind: 1 where the weights are as they were, less where they are not."""
-    error = sum(
-        float(np.mean((np.float64(state[n]) - STATE[n]) ** 2)) / STATE[n].var() for n in ("a", "b")
-    )
+    error = 0.0
+    for name in ("a", "b"):
+        exact = STATE[name].astype(np.float64)
+        error += float(np.mean((state[name] - exact) ** 2) / exact.var())
     return 1 / (1 + error)
 
 

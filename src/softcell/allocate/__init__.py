@@ -1,10 +1,12 @@
 """Plans: which code and how many cells for which tensor."""
 
+from softcell.allocate.entropy import EntropyCode
 from softcell.allocate.plan import Plan, TensorPlan, make_plan
 from softcell.allocate.scheme import (
     COARSE_TO_FINE,
     CONVENTIONAL,
     CUMULATIVE,
+    ENTROPY_CODED,
     HYBRID,
     PROTECTIONS,
     SCHEMES,
@@ -17,9 +19,11 @@ __all__ = [
     "COARSE_TO_FINE",
     "CONVENTIONAL",
     "CUMULATIVE",
+    "ENTROPY_CODED",
     "HYBRID",
     "PROTECTIONS",
     "SCHEMES",
+    "EntropyCode",
     "Plan",
     "Progress",
     "Scheme",

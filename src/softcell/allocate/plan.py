@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from softcell.allocate.coarse import coarse_codes
 from softcell.allocate.draft import Codes, Draft
+from softcell.allocate.entropy import EntropyCode, entropy_codes
 from softcell.allocate.ranges import LARGE_CELLS, choose_large
-from softcell.allocate.scheme import COARSE_TO_FINE, Scheme, parse_scheme
+from softcell.allocate.scheme import Scheme, parse_scheme
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import Progress, survey
 from softcell.channel import channel_of
@@ -28,13 +29,13 @@ class TensorPlan:
 
     Args:
         info: Its name, shape and type.
-        kind: "analog", "coarse-to-fine", a number format, or "raw".
-        code: The code, for the first two.
+        kind: "analog", "coarse-to-fine", "entropy-coded", a number format, or "raw".
+        code: The code, for the first three.
     """
 
     info: TensorInfo
     kind: str
-    code: AnalogCode | CoarseCode | None = None
+    code: AnalogCode | CoarseCode | EntropyCode | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,23 +94,30 @@ def make_plan(
     analog = scheme.number_format is None
     if analog and cells_per_weight is None:
         raise InputError(f"scheme {scheme.name!r} needs a number of cells per weight")
-    if analog and not 1 <= float(cells_per_weight or 0) <= 64:
+    least = 0.0 if scheme.entropy_coded else 1.0
+    if analog and not least <= float(cells_per_weight or 0) <= 64:
         raise InputError(
-            f"the analog code takes 1 to 64 cells per weight, got {cells_per_weight:g}"
+            f"scheme {scheme.name!r} takes {least:g} to 64 cells per weight, got "
+            f"{cells_per_weight:g}"
         )
     channel = channel_of(device, age_seconds)
     store = design_store(channel)
     surveys = survey(weights, scheme, sensitivity=sensitivity, progress=progress)
-    codes: Mapping[str, AnalogCode | CoarseCode] = {}
+    codes: Mapping[str, AnalogCode | CoarseCode | EntropyCode] = {}
     if analog:
         setting = Setting(
             weights, scheme, channel, store, tuple(surveys), float(cells_per_weight or 0)
         )
-        codes = coarse_codes(setting) if scheme.coarse_to_fine else analog_codes(setting, progress)
+        if scheme.coarse_to_fine:
+            codes = coarse_codes(setting)
+        elif scheme.entropy_coded:
+            codes = entropy_codes(setting, progress)
+        else:
+            codes = analog_codes(setting, progress)
     tensors = tuple(
         TensorPlan(
             s.info,
-            COARSE_TO_FINE if scheme.coarse_to_fine and s.kind == "analog" else s.kind,
+            scheme.kind if s.kind == "analog" else s.kind,
             codes.get(s.info.name),
         )
         for s in surveys

@@ -34,7 +34,13 @@ COARSE_TO_FINE = "coarse-to-fine"
 HYBRID = "hybrid"
 """The same with the part stored error-free."""
 
-SCHEMES = (*CONVENTIONAL, *CUMULATIVE, COARSE_TO_FINE, HYBRID)
+ENTROPY_CODED = "entropy-coded"
+"""Scheme of quantised, entropy-coded and error-free stored weights."""
+
+CODED = (COARSE_TO_FINE, HYBRID, ENTROPY_CODED)
+"""Schemes that are a code of their own and take a number of cells."""
+
+SCHEMES = (*CONVENTIONAL, *CUMULATIVE, *CODED)
 """What a comparison shows unless it is told otherwise."""
 
 
@@ -57,6 +63,18 @@ class Scheme:
         return protection in self.protections
 
     @property
+    def kind(self) -> str:
+        """How its matrices are stored: the kind of their tensors in an image."""
+        if self.coarse_to_fine:
+            return COARSE_TO_FINE
+        return ENTROPY_CODED if self.entropy_coded else "analog"
+
+    @property
+    def entropy_coded(self) -> bool:
+        """Whether matrices are quantised, entropy-coded and stored error-free."""
+        return self.name == ENTROPY_CODED
+
+    @property
     def coarse_to_fine(self) -> bool:
         """Whether matrices are stored by coarse-to-fine maps."""
         return self.name in (COARSE_TO_FINE, HYBRID)
@@ -68,8 +86,8 @@ def parse_scheme(text: str) -> Scheme:
     Args:
         text: "float32", "float16", "int8"; "naive" for the analog code without protection,
             "combined" for all protections, or protections joined by "+". Every protection
-            implies inversion; sparsity implies sign. "coarse-to-fine" and "hybrid" are a code of
-            their own.
+            implies inversion; sparsity implies sign. "coarse-to-fine", "hybrid" and
+            "entropy-coded" are codes of their own.
 
     Raises:
         InputError: An unknown name.
@@ -80,7 +98,7 @@ def parse_scheme(text: str) -> Scheme:
     """
     if text in CONVENTIONAL:
         return Scheme(text, number_format=text)
-    if text in ("naive", COARSE_TO_FINE, HYBRID):
+    if text in ("naive", *CODED):
         return Scheme(text)
     if text == "combined":
         return Scheme(text, protections=frozenset(PROTECTIONS))
@@ -89,7 +107,7 @@ def parse_scheme(text: str) -> Scheme:
     if unknown:
         raise InputError(
             f"unknown scheme {text!r}; known: {', '.join(CONVENTIONAL)}, naive, combined, "
-            f"{COARSE_TO_FINE}, {HYBRID}, or any of {', '.join(PROTECTIONS)} joined by +"
+            f"{', '.join(CODED)}, or any of {', '.join(PROTECTIONS)} joined by +"
         )
     chosen.add("inversion")
     if "sparsity" in chosen:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import COARSE_TO_FINE
+from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED
 from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
 from softcell.devices import Device, device_of
 from softcell.errors import FormatError, SoftcellError
@@ -33,7 +33,7 @@ class ImageTensor:
 
     Args:
         info: Name, shape and type.
-        kind: "analog", "coarse-to-fine", a number format, or "raw".
+        kind: "analog", "coarse-to-fine", "entropy-coded", a number format, or "raw".
         offset: Where its bytes begin in the digital store.
         nbytes: Number of its bytes in the digital store.
         cells: Number of its analog cells.
@@ -47,7 +47,7 @@ class ImageTensor:
 
     def __post_init__(self) -> None:
         coded = self.kind in ("analog", COARSE_TO_FINE)
-        if not coded and self.kind not in ("raw", *FORMATS):
+        if not coded and self.kind not in (ENTROPY_CODED, "raw", *FORMATS):
             raise FormatError(f"tensor {self.info.name!r} is of unknown kind {self.kind!r}")
         if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and not coded):
             raise FormatError(f"tensor {self.info.name!r} has an impossible place or size")
@@ -55,6 +55,7 @@ class ImageTensor:
         expected = {
             "analog": self.nbytes,
             COARSE_TO_FINE: self.nbytes,
+            ENTROPY_CODED: self.nbytes,
             "raw": self.info.nbytes,
             **{name: size and each.size(self.info.shape) for name, each in FORMATS.items()},
         }

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import COARSE_TO_FINE, Progress
+from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED, Progress
 from softcell.channel import channel_of
 from softcell.codes.analog import SideInformation, decode_rows, decode_side, tables_of
 from softcell.codes.digital import FORMATS
+from softcell.codes.digital.entropy_coded import decode
 from softcell.durations import format_age
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageTensor
@@ -94,7 +95,7 @@ class Restoration:
         if tensor.info.size == 0:
             return _values(np.empty(0, np.uint8), tensor.info)
         data, failed = self._stored(tensor)
-        if tensor.kind in ("analog", COARSE_TO_FINE):
+        if tensor.kind in ("analog", COARSE_TO_FINE, ENTROPY_CODED):
             values = self._coded(index, tensor, data, failed)
         elif tensor.kind == "raw":
             values = _values(data, tensor.info)
@@ -150,13 +151,19 @@ class Restoration:
     def _coded(
         self, index: int, tensor: ImageTensor, data: NDArray[np.uint8], failed: int
     ) -> NDArray[np.float32]:
-        """Return a tensor in cells of its own; `data` is its side information.
+        """Return a tensor in cells of its own; `data` is what the store has of it.
 
         Raises:
             DecodingError: The side information contradicts itself or the image.
             FormatError: The file was altered.
         """
         try:
+            if tensor.kind == ENTROPY_CODED:
+                if failed:
+                    raise FormatError("its bytes are not what was written")
+                shape = tensor.info.shape
+                rows = decode(data.tobytes(), (shape[0], tensor.info.size // shape[0]))
+                return rows.reshape(shape)
             if tensor.kind == "analog":
                 return self._analog(index, tensor, data)
             store, laws = self._image.header.store, (self._design, self._channel)
@@ -166,7 +173,7 @@ class Restoration:
             self._image.verify()  # a damaged file is told as such
             reason = f"{failed} code words near it failed" if failed else str(error)
             raise DecodingError(
-                f"side information of tensor {tensor.info.name!r} is lost: {reason}; read the "
+                f"what the store holds of tensor {tensor.info.name!r} is lost: {reason}; read the "
                 f"image at an age of at most {format_age(self._image.header.age_seconds)}, for "
                 "which it was planned"
             ) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Plan, Progress, TensorPlan, as_rows, finite_weights
+from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite_weights
 from softcell.channel import Channel, channel_of
 from softcell.codes.analog import (
     AnalogCode,
@@ -87,7 +87,11 @@ def write_image(
             if tensor.code is not None:
                 rows = as_rows(finite_weights(weights, tensor.info.name))
                 section = levels_section(index)
-                if isinstance(tensor.code, CoarseCode):
+                if isinstance(tensor.code, EntropyCode):
+                    data = tensor.code.encode(rows)
+                    store.append(data)
+                    payload += len(data)
+                elif isinstance(tensor.code, CoarseCode):
                     bits, fine = encode_parts(rows, tensor.code, channel)
                     packed = np.packbits(bits)
                     store.append(encode_coarse_side(tensor.code))

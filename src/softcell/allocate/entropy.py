@@ -1,0 +1,101 @@
+"""Steps of entropy-coded tensors: one number decides them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate.setting import Setting
+from softcell.allocate.survey import Progress, TensorSurvey, as_rows, finite_weights
+from softcell.codes.digital.entropy_coded import encode
+from softcell.codes.digital.trellis import Trellis
+from softcell.errors import InfeasibleError
+
+_ROUNDS = 10
+_CLOSE = 0.002
+"""A plan may leave this part of its target unused."""
+
+
+@dataclass(frozen=True)
+class EntropyCode:
+    """How a tensor is quantised and entropy-coded.
+
+    Args:
+        step: Distance of reconstruction values.
+        states: States of the trellis; 1 for scalar quantisation.
+    """
+
+    step: float
+    states: int = 8
+
+    def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return a tensor's bytes; rows of shape (rows, columns), finite."""
+        data = encode(rows, self.step, trellis=Trellis(self.states))
+        return np.frombuffer(data, np.uint8)
+
+
+def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[str, EntropyCode]:
+    """Return the code of every matrix.
+
+    A uniform quantiser of step s errs by s^2 / 12, and at high rate one more bit costs every
+    tensor the same share of its error: the least weighted distortion has steps in proportion to
+    1 / sqrt(f), with f what the loss feels of a squared error in the tensor. The factor is found
+    by coding the network until it fits the target.
+
+    Raises:
+        InfeasibleError: The target is less than what is stored besides the matrices.
+    """
+    tensors = setting.analog
+    unit = {s.info.name: _unit_step(s) for s in tensors}
+    room = setting.target - setting.store.cells(setting.fixed_bytes)
+    if room <= 0:
+        least = setting.store.cells(setting.fixed_bytes) / setting.target * setting.cells_per_weight
+        raise InfeasibleError(
+            f"vectors and integers alone take {least:.3f} cells per weight; ask for more than that"
+        )
+    weights = sum(s.info.size for s in tensors)
+    bits = room * setting.store.bits_per_cell / max(weights, 1)
+    # A Gaussian of unit deviation quantised with step s takes about log2(4.13 / s) bits.
+    relative = np.average(
+        [np.log2(max(s.variance, 1e-60) ** 0.5 / unit[s.info.name]) for s in tensors],
+        weights=[s.info.size for s in tensors],
+    )
+    log_factor = float(relative) + np.log2(4.13) - bits
+    best: dict[str, EntropyCode] | None = None
+    for done in range(_ROUNDS):
+        codes = {name: EntropyCode(float(2**log_factor * u)) for name, u in unit.items()}
+        over = _cells(setting, codes) - setting.target
+        if progress:
+            progress("steps", done + 1, _ROUNDS)
+        if over <= 0:
+            best = codes
+            if over > -_CLOSE * setting.target:
+                break
+        # One more bit of step is about one bit less of each weight, and less where most are zero.
+        log_factor += over * setting.store.bits_per_cell / max(weights, 1) + 1e-4
+    while best is None:
+        log_factor += 0.05
+        codes = {name: EntropyCode(float(2**log_factor * u)) for name, u in unit.items()}
+        if _cells(setting, codes) <= setting.target:
+            best = codes
+        elif log_factor > 80:
+            raise InfeasibleError("no step brings the network into so few cells; ask for more")
+    return best
+
+
+def _unit_step(tensor: TensorSurvey) -> float:
+    felt = float(tensor.importance.mean())
+    deviation = tensor.variance**0.5
+    if felt <= 0 or deviation <= 0:
+        return max(deviation, 1e-20) * 4
+    return felt**-0.5
+
+
+def _cells(setting: Setting, codes: dict[str, EntropyCode]) -> int:
+    data = setting.fixed_bytes
+    for tensor in setting.analog:
+        rows = as_rows(finite_weights(setting.weights, tensor.info.name))
+        data += len(codes[tensor.info.name].encode(rows))
+    return setting.store.cells(data)
