@@ -61,6 +61,8 @@ def coarse_codes(setting: Setting) -> dict[str, CoarseCode]:
     most; rows that feel alike are served evenly over all tensors.
     """
     tensors = setting.analog
+    if not tensors:
+        return {}
     forms = {s.info.name: _form(s) for s in tensors}
     loss = np.concatenate([_loss(s, forms[s.info.name][0], setting.channel) for s in tensors])
     weights = np.concatenate([np.full(s.rows, s.columns) for s in tensors])

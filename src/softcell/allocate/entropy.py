@@ -48,6 +48,8 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
         InfeasibleError: The target is less than what is stored besides the matrices.
     """
     tensors = setting.analog
+    if not tensors:
+        return {}
     unit = {s.info.name: _unit_step(s) for s in tensors}
     room = setting.target - setting.store.cells(setting.fixed_bytes)
     if room <= 0:
@@ -56,7 +58,7 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
             f"vectors and integers alone take {least:.3f} cells per weight; ask for more than that"
         )
     weights = sum(s.info.size for s in tensors)
-    bits = room * setting.store.bits_per_cell / max(weights, 1)
+    bits = room * setting.store.bits_per_cell / weights
     # A Gaussian of unit deviation quantised with step s takes about log2(4.13 / s) bits.
     relative = np.average(
         [np.log2(max(s.variance, 1e-60) ** 0.5 / unit[s.info.name]) for s in tensors],
@@ -65,7 +67,7 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
     log_factor = float(relative) + np.log2(4.13) - bits
     best: dict[str, EntropyCode] | None = None
     for done in range(_ROUNDS):
-        codes = {name: EntropyCode(float(2**log_factor * u)) for name, u in unit.items()}
+        codes = {s.info.name: _code(s, 2**log_factor * unit[s.info.name]) for s in tensors}
         over = _cells(setting, codes) - setting.target
         if progress:
             progress("steps", done + 1, _ROUNDS)
@@ -74,15 +76,21 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
             if over > -_CLOSE * setting.target:
                 break
         # One more bit of step is about one bit less of each weight, and less where most are zero.
-        log_factor += over * setting.store.bits_per_cell / max(weights, 1) + 1e-4
+        log_factor += min(over * setting.store.bits_per_cell / weights, 8.0) + 1e-4
     while best is None:
         log_factor += 0.05
-        codes = {name: EntropyCode(float(2**log_factor * u)) for name, u in unit.items()}
+        codes = {s.info.name: _code(s, 2**log_factor * unit[s.info.name]) for s in tensors}
         if _cells(setting, codes) <= setting.target:
             best = codes
         elif log_factor > 80:
             raise InfeasibleError("no step brings the network into so few cells; ask for more")
     return best
+
+
+def _code(tensor: TensorSurvey, step: float) -> EntropyCode:
+    """Return a tensor's code with a step that can be had, and finer than float32 is of no use."""
+    finest = float(tensor.magnitudes.values.max()) * 2.0**-24
+    return EntropyCode(float(np.clip(max(step, finest), 1e-30, 1e30)))
 
 
 def _unit_step(tensor: TensorSurvey) -> float:

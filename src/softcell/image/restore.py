@@ -172,8 +172,9 @@ class Restoration:
         except FormatError as error:
             self._image.verify()  # a damaged file is told as such
             reason = f"{failed} code words near it failed" if failed else str(error)
+            lost = "the stream" if tensor.kind == ENTROPY_CODED else "side information"
             raise DecodingError(
-                f"what the store holds of tensor {tensor.info.name!r} is lost: {reason}; read the "
+                f"{lost} of tensor {tensor.info.name!r} is lost: {reason}; read the "
                 f"image at an age of at most {format_age(self._image.header.age_seconds)}, for "
                 "which it was planned"
             ) from None

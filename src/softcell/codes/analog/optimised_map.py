@@ -61,8 +61,8 @@ def optimised_map(
         >>> x = np.linspace(-4, 4, 401)
         >>> p = np.exp(-x**2 / 2)
         >>> cell = channel_of(parse_device("pcm-partial-reset"))
-        >>> round(-10 * np.log10(optimised_map(x, p / p.sum(), cell).distortion), 1)
-        12.9
+        >>> float(round(-10 * np.log10(optimised_map(x, p / p.sum(), cell).distortion), 1))
+        13.0
     """
     values = np.asarray(values, np.float64)
     probabilities = np.asarray(probabilities, np.float64)
