@@ -24,7 +24,7 @@ from softcell.evaluate.trials import Experiment, compare
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
 PAGE = HERE.parent / "docs/results.md"
-LARGE = ("combined", "coarse-to-fine")
+LARGE = ("combined", "coarse-to-fine", "entropy-coded")
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,19 @@ RUNS = (
     Run("mnist", "lenet-300-100"),
     Run("mnist", "lenet5"),
     Run("cifar10", "resnet20"),
-    Run("cifar10", "resnet20", "pcm-mushroom", "10y"),
-    Run("cifar10", "resnet32"),
-    Run("cifar10", "resnet56"),
     Run(
-        "imagenet",
-        "mobilenet_v1_025",
-        schemes=(*CONVENTIONAL, "naive", "inversion+sign+adaptive", *LARGE),
+        "cifar10",
+        "resnet20",
+        "pcm-mushroom",
+        "10y",
+        schemes=(*CONVENTIONAL, "naive", *LARGE),
         cells=(2.0, 4.0),
     ),
-    Run("imagenet", "squeezenet1_1", schemes=(*CONVENTIONAL, *LARGE), cells=(2.0, 4.0)),
-    Run("imagenet", "mobilenet_v2", schemes=(*CONVENTIONAL, *LARGE), cells=(2.0, 4.0)),
+    Run("cifar10", "resnet32", schemes=(*CONVENTIONAL, *LARGE), cells=(2.0, 4.0)),
+    Run("cifar10", "resnet56", schemes=(*CONVENTIONAL, "naive", *LARGE), cells=(1.4, 2.0, 4.0)),
+    Run("imagenet", "mobilenet_v1_025", schemes=(*CONVENTIONAL, "naive", *LARGE), cells=(2.0, 4.0)),
+    Run("imagenet", "squeezenet1_1", schemes=(*CONVENTIONAL, *LARGE), cells=(3.0,)),
+    Run("imagenet", "mobilenet_v2", schemes=(*CONVENTIONAL, *LARGE), cells=(3.0,)),
 )
 
 

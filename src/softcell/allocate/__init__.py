@@ -4,6 +4,7 @@ from softcell.allocate.entropy import EntropyCode
 from softcell.allocate.plan import Plan, TensorPlan, make_plan
 from softcell.allocate.scheme import (
     COARSE_TO_FINE,
+    CODED,
     CONVENTIONAL,
     CUMULATIVE,
     ENTROPY_CODED,
@@ -17,6 +18,7 @@ from softcell.allocate.survey import Progress, as_rows, finite_weights, loss_wei
 
 __all__ = [
     "COARSE_TO_FINE",
+    "CODED",
     "CONVENTIONAL",
     "CUMULATIVE",
     "ENTROPY_CODED",

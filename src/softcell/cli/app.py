@@ -18,6 +18,7 @@ from softcell.cli.evaluate import evaluate
 from softcell.cli.export import export
 from softcell.cli.fit import fit
 from softcell.cli.info import info
+from softcell.cli.prune import prune
 from softcell.cli.read import read
 from softcell.cli.train import train
 from softcell.cli.write import write
@@ -32,6 +33,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "info": info,
     "export": export,
     "decode": decode,
+    "prune": prune,
     "calibrate": calibrate,
     "train": train,
     "evaluate": evaluate,

@@ -47,14 +47,15 @@ def task_experiment(
         progress: Reports training and calibration.
         weights: Safetensors file of other weights for the network.
     """
-    from softcell.allocate import parse_scheme
+    from softcell.allocate import CODED, parse_scheme
     from softcell.curvature import load_fisher
     from softcell.evaluate.sensitivity import task_fisher
     from softcell.evaluate.tasks import load_task
     from softcell.evaluate.trials import Experiment
     from softcell.weights import WeightsReader
 
-    needed = any(parse_scheme(scheme).has("sensitivity") for scheme in schemes)
+    chosen = [parse_scheme(scheme) for scheme in schemes]
+    needed = any(each.has("sensitivity") or each.name in CODED for each in chosen)
     loaded = load_task(task, model, images=images, progress=counting(progress, "training"))
     state = loaded.state_dict() if weights is None else read_network(weights)
     fisher = None
