@@ -3,23 +3,27 @@
     python benchmarks/frame_errors.py table [--failures 100] [--frames 20000] [--write]
     python benchmarks/frame_errors.py device pcm-partial-reset --parity 2880 [--frames 1000000]
 
-`table` simulates 8 equally spaced levels in Gaussian noise (Gray labels) at several noise levels
-for every parity and number of iterations, and fits
+`table` simulates 2, 4 and 8 equally spaced levels in Gaussian noise (Gray labels) at several noise
+levels for every parity and number of iterations, and fits
 
-    P(frame wrong) = Q((i - threshold) / width),  i = mean information of a label bit,
+    P(frame lost) = Q((i - threshold) / width),  i = mean information of a label bit,
 
 the law of a long code near its threshold (Amraoui et al., IEEE Trans. Information Theory 55, 473
-(2009)), to the points by maximum likelihood. `--write` stores it in the package. `device` simulates
-a device's own law and modulation, for the table to be checked against.
+(2009)), to the points by maximum likelihood. The more unequal the label bits are, the lower is the
+threshold: their standard deviation (`spread`) goes into the table, too. `--write` stores it in the
+package. `device` simulates a device's own law and modulation, for the table to be checked against.
 
 A frame is *wrong* if any information bit is wrong after decoding, *lost* if more than the outer
-code's t are, and *unfinished* if some check is violated. The frames of a point depend on the seed
-alone, not on the number of threads.
+code's t = 12 are, and *unfinished* if some check is violated. Of frames that are wrong but not
+lost, `device` prints how many have how many wrong bits: they are the floor that the outer code
+removes. The frames of a point depend on the seed alone, not on the number of threads.
 """
 
 import argparse
 import json
 import time
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +38,8 @@ from softcell.devices import parse_device
 TABLE = Path(__file__).parents[1] / "src/softcell/codes/digital/tables/waterfall.json"
 LIFTING = 384
 T = 12
-PARITIES = (1536, 1728, 1920, 2112, 2304, 2496, 2688, 2880, 3072, 3456, 3840, 4608, 6144, 8448)
+PARITIES = (1536, 2112, 2496, 2880, 3456, 4608, 7680)
+BITS = (1, 2, 3)
 ITERATIONS = (20, 50)
 BATCH = 500
 STEP = 0.003
@@ -77,11 +82,13 @@ def simulate(
     failures: int,
     frames: int,
     seed: int,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[int, int]]:
     """Write, read and decode random frames until so many are wrong, or so many are done."""
     rng = np.random.default_rng([seed, code.parity, iterations])
     cumulative = np.cumsum(channel.matrix, axis=1)[:, :-1]
+    of_bin = modulation.detect(channel, channel.readings).reshape(-1, modulation.bits_per_symbol)
     count = {"frames": 0, "unfinished": 0, "wrong": 0, "lost": 0, "passes": 0}
+    floor: Counter[int] = Counter()
     seconds = 0.0
     while count["frames"] < frames and count["wrong"] < failures:
         bits = rng.integers(0, 2, (min(BATCH, frames - count["frames"]), code.k), np.uint8)
@@ -90,8 +97,7 @@ def simulate(
         for level in modulation.indices:
             here = levels == level
             bins[here] = np.searchsorted(cumulative[level], uniform[here], side="right")
-        ratios = modulation.detect(channel, channel.readings[bins].astype(np.float32))
-        stored = modulation.from_cells(ratios.reshape(len(bits), -1), code.n)
+        stored = modulation.from_cells(of_bin[bins].reshape(len(bits), -1), code.n)
         begin = time.process_time()
         decoded = code.decode(stored, iterations=iterations)
         seconds += time.process_time() - begin
@@ -100,62 +106,77 @@ def simulate(
         count["unfinished"] += int(decoded.failed.sum())
         count["wrong"] += int((wrong > 0).sum())
         count["lost"] += int((wrong > T).sum())
+        floor.update(wrong[(wrong > 0) & (wrong <= T)].tolist())
         count["passes"] += int(np.where(decoded.failed, iterations, decoded.iterations).sum())
         if (wrong[~decoded.failed] > 0).any():
             print("a frame is a codeword, but another one")
     passes = count.pop("passes") / count["frames"]
     speed = count["frames"] * code.k / seconds / 1e6
-    return count | {"passes": round(passes, 2), "mbit_per_cpu_second": round(speed, 1)}
+    figures = {"passes": round(passes, 2), "mbit_per_cpu_second": round(speed, 1)}
+    return count | figures, dict(sorted(floor.items()))
 
 
-def points(code: LDPC, iterations: int, args: argparse.Namespace) -> list[dict[str, float]]:
+def points(
+    code: LDPC, bits: int, iterations: int, start: float, args: argparse.Namespace
+) -> list[dict[str, float]]:
     """Walk from where most frames are wrong to where hardly one is."""
     done: list[dict[str, float]] = []
-    modulation, information = gray(3), code.rate + 0.008
+    information = start
     while not done or done[-1]["wrong"] >= args.failures / 4:
-        channel = pam_of(3, information)
+        channel = pam_of(bits, information)
         limits = {"iterations": iterations, "failures": args.failures, "frames": args.frames}
-        row = simulate(code, channel, modulation, seed=len(done), **limits)
+        row, _ = simulate(code, channel, gray(bits), seed=len(done), **limits)
         row = {"information": round(information, 6), **row}
         print(f"  {row}", flush=True)
         done.append(row)
         rate = row["wrong"] / row["frames"]
-        information += 2 * STEP if rate > 0.9 else STEP
+        information += 2 * STEP if rate > 0.95 else STEP
     return done
 
 
 def fit(rows: list[dict[str, float]]) -> tuple[float, float]:
-    """Fit threshold and width to the counts of wrong frames."""
-    i, wrong, frames = (
-        np.array([row[key] for row in rows], float) for key in ("information", "wrong", "frames")
+    """Fit threshold and width to the counts of lost frames."""
+    i, lost, frames = (
+        np.array([row[key] for row in rows], float) for key in ("information", "lost", "frames")
     )
 
     def loss(x: np.ndarray) -> float:
         u = (i - x[0]) / np.exp(x[1])
-        return -float((wrong * log_ndtr(-u) + (frames - wrong) * log_ndtr(u)).sum())
+        return -float((lost * log_ndtr(-u) + (frames - lost) * log_ndtr(u)).sum())
 
-    start = [float(np.interp(0.5, (wrong / frames)[::-1], i[::-1])), np.log(0.004)]
+    start = [float(np.interp(0.5, (lost / frames)[::-1], i[::-1])), np.log(0.004)]
     found = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-7})
     return float(found.x[0]), float(np.exp(found.x[1]))
 
 
 def table(args: argparse.Namespace) -> None:
-    entries = []
-    for iterations in ITERATIONS:
-        for parity in args.parity or PARITIES:
-            code = LDPC(LIFTING, parity)
-            print(f"parity {parity}, rate {code.rate:.4f}, {iterations} iterations", flush=True)
-            rows = points(code, iterations, args)
-            threshold, width = fit(rows)
-            print(f"  threshold {threshold:.5f}, width {width:.5f}", flush=True)
-            entry = {"iterations": iterations, "parity": parity, "threshold": round(threshold, 6)}
-            entries.append(entry | {"width": round(width, 6), "points": rows})
+    entries, threshold, rate = [], 0.0, 0.0
+    for iterations, bits, parity in product(ITERATIONS, BITS, args.parity or PARITIES):
+        code = LDPC(LIFTING, parity)
+        print(f"{bits} bits per cell, rate {code.rate:.4f}, {iterations} iterations", flush=True)
+        # The distance from threshold to rate grows as the rate falls.
+        start = code.rate + 0.014 if parity == PARITIES[0] else threshold - rate + code.rate
+        rows, rate = points(code, bits, iterations, start, args), code.rate
+        threshold, width = fit(rows)
+        worths = bit_information(pam_of(bits, threshold).matrix, gray(bits).labels)
+        found = {"threshold": threshold, "width": width, "spread": float(worths.std())}
+        print(f"  {found}", flush=True)
+        entry = {"iterations": iterations, "bits": bits, "parity": parity}
+        entry |= {key: round(value, 6) for key, value in found.items()}
+        entries.append(entry | {"points": rows})
     if args.write:
-        made_by = "python benchmarks/frame_errors.py table --write"
-        content = {"made_by": made_by, "lifting": LIFTING, "t": T, "entries": entries}
-        temporary = TABLE.with_suffix(".part")
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        temporary.replace(TABLE)
+        write(entries, args.failures, args.frames)
+
+
+def write(entries: list[dict], failures: int, frames: int) -> None:
+    """Store the table in the package, an entry a line."""
+    limits = f"--failures {failures} --frames {frames}"
+    made_by = f"python benchmarks/frame_errors.py table {limits} --write"
+    head = json.dumps({"made_by": made_by, "lifting": LIFTING, "t": T})[:-1]
+    lines = ",\n".join(json.dumps(entry) for entry in entries)
+    temporary = TABLE.with_suffix(".part")
+    temporary.write_text(f'{head}, "entries": [\n{lines}\n]}}\n')
+    temporary.replace(TABLE)
 
 
 def device(args: argparse.Namespace) -> None:
@@ -166,9 +187,9 @@ def device(args: argparse.Namespace) -> None:
     for parity in args.parity:
         code = LDPC(LIFTING, parity)
         limits = {"failures": args.failures, "frames": args.frames, "seed": 0}
-        row = simulate(code, channel, modulation, iterations=args.iterations, **limits)
+        row, floor = simulate(code, channel, modulation, iterations=args.iterations, **limits)
         net = code.k / modulation.cells(code.n)
-        print(f"parity {parity}: {net:.4f} bits per cell, {row}", flush=True)
+        print(f"parity {parity}: {net:.4f} bits per cell, {row}, wrong bits {floor}", flush=True)
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ CODES = {
     "coarse-to-fine": TABLE,
     "hybrid": FULL,
     "entropy-coded": FULL,
+    "strong-digital": FULL,
     "int8": FULL,
     "float16": FULL,
 }
@@ -87,7 +88,7 @@ def rows_of(name: str, state: dict[str, np.ndarray]) -> list[dict]:
     count = sum(values.size for values in state.values())
     rows = []
     for code, decoder in CODES.items():
-        grid = [c for c in CELLS if c >= 1 or code == "entropy-coded"]
+        grid = [c for c in CELLS if c >= 1 or code in ("entropy-coded", "strong-digital")]
         if code in ("int8", "float16"):
             grid = [None]
         for target in grid:

@@ -24,7 +24,7 @@ from softcell.evaluate.trials import Experiment, compare
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
 PAGE = HERE.parent / "docs/results.md"
-LARGE = ("combined", "coarse-to-fine", "entropy-coded")
+LARGE = ("combined", "coarse-to-fine", "strong-digital")
 
 
 @dataclass(frozen=True)

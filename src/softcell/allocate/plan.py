@@ -17,7 +17,7 @@ from softcell.allocate.setting import Setting
 from softcell.allocate.survey import Progress, survey
 from softcell.channel import channel_of
 from softcell.codes.analog import AnalogCode, CoarseCode
-from softcell.codes.digital import DigitalStore, design_store
+from softcell.codes.digital import Store, design_soft_store, design_store
 from softcell.devices import Device
 from softcell.errors import InputError
 from softcell.weights import TensorInfo, Weights
@@ -54,7 +54,7 @@ class Plan:
     scheme: str
     device: Device
     age_seconds: float
-    store: DigitalStore
+    store: Store
     tensors: tuple[TensorPlan, ...] = field(repr=False)
     target: float | None = None
 
@@ -101,7 +101,7 @@ def make_plan(
             f"{cells_per_weight:g}"
         )
     channel = channel_of(device, age_seconds)
-    store = design_store(channel)
+    store = design_soft_store(channel) if scheme.soft else design_store(channel)
     surveys = survey(weights, scheme, sensitivity=sensitivity, progress=progress)
     codes: Mapping[str, AnalogCode | CoarseCode | EntropyCode] = {}
     if analog:

@@ -37,7 +37,10 @@ HYBRID = "hybrid"
 ENTROPY_CODED = "entropy-coded"
 """Scheme of quantised, entropy-coded and error-free stored weights."""
 
-CODED = (COARSE_TO_FINE, HYBRID, ENTROPY_CODED)
+STRONG_DIGITAL = "strong-digital"
+"""The same with soft decisions and an LDPC code: the strongest digital storage."""
+
+CODED = (COARSE_TO_FINE, HYBRID, ENTROPY_CODED, STRONG_DIGITAL)
 """Schemes that are a code of their own and take a number of cells."""
 
 SCHEMES = (*CONVENTIONAL, *CUMULATIVE, *CODED)
@@ -72,7 +75,12 @@ class Scheme:
     @property
     def entropy_coded(self) -> bool:
         """Whether matrices are quantised, entropy-coded and stored error-free."""
-        return self.name == ENTROPY_CODED
+        return self.name in (ENTROPY_CODED, STRONG_DIGITAL)
+
+    @property
+    def soft(self) -> bool:
+        """Whether the digital store decodes by soft decisions."""
+        return self.name == STRONG_DIGITAL
 
     @property
     def coarse_to_fine(self) -> bool:
@@ -86,8 +94,8 @@ def parse_scheme(text: str) -> Scheme:
     Args:
         text: "float32", "float16", "int8"; "naive" for the analog code without protection,
             "combined" for all protections, or protections joined by "+". Every protection
-            implies inversion; sparsity implies sign. "coarse-to-fine", "hybrid" and
-            "entropy-coded" are codes of their own.
+            implies inversion; sparsity implies sign. "coarse-to-fine", "hybrid",
+            "entropy-coded" and "strong-digital" are codes of their own.
 
     Raises:
         InputError: An unknown name.

@@ -11,7 +11,7 @@ from softcell.allocate.scheme import Scheme
 from softcell.allocate.survey import TensorSurvey
 from softcell.channel import Channel
 from softcell.codes.analog import Histogram
-from softcell.codes.digital import FORMATS, DigitalStore
+from softcell.codes.digital import FORMATS, Store
 from softcell.weights import Weights
 
 
@@ -31,7 +31,7 @@ class Setting:
     weights: Weights
     scheme: Scheme
     channel: Channel
-    store: DigitalStore
+    store: Store
     surveys: tuple[TensorSurvey, ...] = field(repr=False)
     cells_per_weight: float
 

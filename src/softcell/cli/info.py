@@ -44,7 +44,6 @@ def info(
 
 
 def _summary(header: ImageHeader) -> dict[str, Any]:
-    code = header.store.code
     return {
         "scheme": header.scheme,
         "device": header.device.name,
@@ -56,8 +55,8 @@ def _summary(header: ImageHeader) -> dict[str, Any]:
         "store_bytes": header.store_bytes,
         "cells_per_weight": header.cells_per_weight,
         "side_cells_per_weight": header.side_cells_per_weight,
-        "bch": {"n": code.n, "k": code.k, "t": code.t},
-        "raw_bit_error_rate": header.store.raw_bit_error_rate,
+        "store": header.metadata()["store"],
+        "error_correction": header.store.description,
         "store_levels": _store_levels(header),
     }
 
@@ -89,7 +88,7 @@ def _tensor(header: ImageHeader, tensor: ImageTensor) -> dict[str, Any]:
 def _facts(header: ImageHeader, image: Path, verified: bool) -> list[tuple[str, str]]:
     from softcell.durations import format_age
 
-    code, axis = header.store.code, header.device.level_axis
+    axis = header.device.level_axis
     checked = "checksums agree" if verified else "checksums not looked at"
     levels = ", ".join(f"{x:g}" for x in _store_levels(header))
     return [
@@ -105,8 +104,7 @@ def _facts(header: ImageHeader, image: Path, verified: bool) -> list[tuple[str, 
         (
             "digital store",
             f"{header.store_bytes:,} bytes; levels {levels} {axis.unit}".rstrip()
-            + f"; BCH n = {code.n}, k = {code.k}, t = {code.t} for a raw bit error rate of "
-            f"{header.store.raw_bit_error_rate:.2g}",
+            + f"; {header.store.description}",
         ),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED
-from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
+from softcell.codes.digital import FORMATS, FRAMES, DigitalStore, SoftStore, Store
 from softcell.devices import Device, device_of
 from softcell.errors import FormatError, SoftcellError
 from softcell.image.container import Container
@@ -20,6 +20,13 @@ from softcell.weights import TensorInfo
 
 STORE = "store"
 """Section of the digital store: its code words as packed bits."""
+
+
+_STORES: Mapping[str, type[DigitalStore] | type[SoftStore]] = {
+    "hard": DigitalStore,
+    "soft": SoftStore,
+}
+"""Kinds of digital stores."""
 
 
 def levels_section(index: int) -> str:
@@ -80,7 +87,7 @@ class ImageHeader:
     scheme: str
     device: Device
     age_seconds: float
-    store: DigitalStore
+    store: Store
     store_bytes: int
     payload_bytes: int
     tensors: tuple[ImageTensor, ...] = field(repr=False)
@@ -136,11 +143,8 @@ class ImageHeader:
             "device": self.device.definition(),
             "age_seconds": self.age_seconds,
             "store": {
-                "indices": list(self.store.indices),
-                "k": self.store.k,
-                "t": self.store.t,
-                "m": self.store.m,
-                "raw_bit_error_rate": self.store.raw_bit_error_rate,
+                "kind": next(kind for kind, of in _STORES.items() if isinstance(self.store, of)),
+                **asdict(self.store),
             },
             "store_bytes": self.store_bytes,
             "payload_bytes": self.payload_bytes,
@@ -159,6 +163,11 @@ class ImageHeader:
         }
 
 
+def _store_of(values: Mapping[str, Any]) -> Store:
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return _STORES[plain.pop("kind")](**plain)
+
+
 def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
     """Return the header of plain values, as made by `ImageHeader.metadata`.
 
@@ -166,7 +175,6 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
         FormatError: The values are not an image's.
     """
     try:
-        store = metadata["store"]
         tensors = tuple(
             ImageTensor(
                 TensorInfo(t["name"], tuple(t["shape"]), t["dtype"]),
@@ -181,7 +189,7 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
             scheme=metadata["scheme"],
             device=device_of(metadata["device"]),
             age_seconds=float(metadata["age_seconds"]),
-            store=DigitalStore(**{**store, "indices": tuple(store["indices"])}),
+            store=_store_of(metadata["store"]),
             store_bytes=int(metadata["store_bytes"]),
             payload_bytes=int(metadata["payload_bytes"]),
             tensors=tensors,

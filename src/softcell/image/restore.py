@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED, Progress
 from softcell.channel import channel_of
 from softcell.codes.analog import SideInformation, decode_rows, decode_side, tables_of
-from softcell.codes.digital import FORMATS
+from softcell.codes.digital import FORMATS, DigitalStore
 from softcell.codes.digital.entropy_coded import decode
 from softcell.durations import format_age
 from softcell.errors import FormatError, InputError, SoftcellError
@@ -134,7 +134,7 @@ class Restoration:
         store = header.store
         first = number * STORE_RUN * store.frame_bytes
         size = min(STORE_RUN * store.frame_bytes, header.store_bytes - first)
-        start = number * STORE_RUN * store.code.n // store.bits_per_symbol
+        start = store.cells(number * STORE_RUN * store.frame_bytes)
         stop = start + store.cells(size)
         region = self._regions[None]
         bits = []
@@ -168,6 +168,8 @@ class Restoration:
                 return self._analog(index, tensor, data)
             store, laws = self._image.header.store, (self._design, self._channel)
             region = self._regions[index]
+            if not isinstance(store, DigitalStore):
+                raise FormatError("its robust cells need a store of hard decisions")
             return restore_coarse(data, tensor, region, store, self._readings, laws, self._each)
         except FormatError as error:
             self._image.verify()  # a damaged file is told as such

@@ -18,7 +18,7 @@ from softcell.codes.analog import (
     encode_side,
     tables_of,
 )
-from softcell.codes.digital import FORMATS, FRAMES, DigitalStore
+from softcell.codes.digital import FORMATS, FRAMES, Store
 from softcell.errors import InputError
 from softcell.image.cell_image import STORE, ImageHeader, ImageTensor, levels_section
 from softcell.image.container_writer import ContainerWriter
@@ -30,7 +30,7 @@ _RUN_WEIGHTS = 1 << 18
 class _StoreWriter:
     """Bytes in, coded bits out, in runs of whole code words."""
 
-    def __init__(self, store: DigitalStore, container: ContainerWriter) -> None:
+    def __init__(self, store: Store, container: ContainerWriter) -> None:
         self._store, self._container = store, container
         self._run = FRAMES * store.frame_bytes
         self._waiting = np.empty(self._run, np.uint8)

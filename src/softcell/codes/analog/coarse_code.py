@@ -18,8 +18,8 @@ from softcell.codes.analog.row_counts import (
     encode_counts,
     leads,
 )
+from softcell.codes.digital import Store
 from softcell.codes.digital.bfloat16 import expand, round_up
-from softcell.codes.digital.store import DigitalStore
 from softcell.errors import FormatError, InputError
 
 
@@ -52,7 +52,7 @@ class CoarseCode:
         """Return the number of coarse bits of the tensor."""
         return int(self.bits.sum(dtype=np.int64)) * columns
 
-    def coarse_cells(self, columns: int, store: DigitalStore) -> int:
+    def coarse_cells(self, columns: int, store: Store) -> int:
         """Return the number of robust cells of the tensor; none if its bits are protected."""
         return 0 if self.protected else -(-self.coarse_bits(columns) // store.bits_per_symbol)
 

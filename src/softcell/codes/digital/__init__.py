@@ -3,6 +3,7 @@
 from softcell.codes.digital.bch import BCH
 from softcell.codes.digital.conventional import FORMATS, NumberFormat
 from softcell.codes.digital.protection import choose_bch, uncorrectable_bit_error_rate
+from softcell.codes.digital.soft_store import SoftStore, design_soft_store
 from softcell.codes.digital.store import (
     FRAMES,
     UBER,
@@ -12,6 +13,9 @@ from softcell.codes.digital.store import (
     raw_bit_error_rate,
 )
 
+Store = DigitalStore | SoftStore
+"""Error-free storage of bytes in cells, by hard or by soft decisions."""
+
 __all__ = [
     "BCH",
     "FORMATS",
@@ -20,7 +24,10 @@ __all__ = [
     "DecodedRun",
     "DigitalStore",
     "NumberFormat",
+    "SoftStore",
+    "Store",
     "choose_bch",
+    "design_soft_store",
     "design_store",
     "raw_bit_error_rate",
     "uncorrectable_bit_error_rate",

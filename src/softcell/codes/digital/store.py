@@ -93,6 +93,14 @@ class DigitalStore:
         """Return the cells for so many bytes of information; the last code word is shortened."""
         return -(-self.coded_bits(data_bytes) // self.bits_per_symbol)
 
+    @property
+    def description(self) -> str:
+        """The code in a few words."""
+        return (
+            f"BCH n = {self.code.n}, k = {self.code.k}, t = {self.code.t} for a raw bit error "
+            f"rate of {self.raw_bit_error_rate:.2g}"
+        )
+
     def encode(self, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the coded bits of a run of whole code words, packed to bytes.
 

@@ -1,7 +1,8 @@
 """Make ldpc_peers.json: codewords by sionna, decodings by sionna and by the ldpc package.
 
 Run: .venv-peer/bin/python tests/codes/digital/vectors/make_ldpc_vectors.py
-after: .venv-peer/bin/python -m pip install ldpc==2.4.1 sionna-no-rt==2.2.0
+after: .venv-peer/bin/python -m pip install ldpc==2.4.1
+and: .venv-peer/bin/python -m pip install --no-deps sionna-no-rt==2.2.0 importlib_resources h5py
 It needs none of softcell and takes a minute. Bits are packed to bytes, the first highest; arrays
 of bytes are compressed by zlib and written in base64.
 """
