@@ -45,7 +45,9 @@ def relative_error(state, restored, name):
 def test_the_target_is_kept_and_nearly_used(tmp_path, scheme, cells):
     state = network()
     _, header, restored = stored(tmp_path, state, cells, scheme)
-    assert 0.93 * cells < header.cells_per_weight <= cells
+    # Frames of the LDPC code come whole: on so small a network one is a tenth of all.
+    least = 0.93 if scheme == "entropy-coded" else 0.8
+    assert least * cells < header.cells_per_weight <= cells
     np.testing.assert_array_equal(restored["zeros"], state["zeros"])
     np.testing.assert_array_equal(restored["bias"], state["bias"].astype(np.float16))
 

@@ -66,13 +66,15 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
     )
     log_factor = float(relative) + np.log2(4.13) - bits
     best: dict[str, EntropyCode] | None = None
+    unused = np.inf
     for done in range(_ROUNDS):
         codes = {s.info.name: _code(s, 2**log_factor * unit[s.info.name]) for s in tensors}
         over = _cells(setting, codes) - setting.target
         if progress:
             progress("steps", done + 1, _ROUNDS)
         if over <= 0:
-            best = codes
+            if -over < unused:
+                best, unused = codes, -over
             if over > -_CLOSE * setting.target:
                 break
         # One more bit of step is about one bit less of each weight, and less where most are zero.
