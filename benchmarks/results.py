@@ -123,7 +123,7 @@ def section(rows: list[Result]) -> str:
     ]
     for row in rows:
         low, high = (100 * x for x in row.accuracy_ci95)
-        drop = 100 * (row.float_accuracy - row.accuracy_mean)
+        drop = round(100 * (row.float_accuracy - row.accuracy_mean), 2) + 0.0  # no minus zero
         limit = row.limit_cells_per_weight
         over = f"x {row.cells_per_weight / limit:.1f}" if limit > 0.005 else "-"
         failed = f" ({row.failed_code_words} code words failed)" if row.failed_code_words else ""

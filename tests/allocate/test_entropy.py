@@ -27,7 +27,9 @@ def network() -> dict[str, np.ndarray]:
     }
 
 
-def stored(tmp_path, state, cells, scheme="entropy-coded", sensitivity=None, device=DEVICE, age=0.0):
+def stored(
+    tmp_path, state, cells, scheme="entropy-coded", sensitivity=None, device=DEVICE, age=0.0
+):
     weights = StateDictWeights(state)
     plan = make_plan(weights, device, scheme, cells_per_weight=cells, sensitivity=sensitivity)
     header = write_image(weights, plan, tmp_path / "x.cells")

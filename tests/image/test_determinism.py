@@ -9,7 +9,7 @@ import pytest
 
 from softcell.allocate import make_plan
 from softcell.devices import parse_device
-from softcell.image import restore
+from softcell.image import coarse_tensor, restore
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
@@ -31,17 +31,31 @@ DEVICES = [
 ]
 
 
-@pytest.fixture(params=["naive", "combined", "int8"])
-def scheme(request):
+EXACT = ("int8", "entropy-coded")
+
+
+# Coarse-to-fine maps take long to design, and one device is as good as another to them.
+CASES = [(scheme, device) for device in DEVICES for scheme in ("naive", "combined", *EXACT)]
+CASES += [(scheme, DEVICES[1]) for scheme in ("coarse-to-fine", "hybrid")]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1].split('+')[0]}")
+def case(request):
     return request.param
 
 
-@pytest.fixture(params=DEVICES)
-def path(request, scheme, tmp_path):
+@pytest.fixture
+def scheme(case):
+    return case[0]
+
+
+@pytest.fixture
+def path(case, tmp_path):
+    scheme, device = case
     weights = StateDictWeights(STATE)
     plan = make_plan(
         weights,
-        parse_device(request.param),
+        parse_device(device),
         scheme,
         cells_per_weight=None if scheme == "int8" else 4.0,
         age_seconds=3600.0,
@@ -72,6 +86,7 @@ def test_neither_threads_nor_runs_matter(path, monkeypatch):
         assert restored(path, threads=threads) == whole
     for cells, frames in ((1 << 10, 8), (1 << 8, 16), (1 << 24, 8)):
         monkeypatch.setattr(restore, "RUN_CELLS", cells)
+        monkeypatch.setattr(coarse_tensor, "RUN_CELLS", cells)
         monkeypatch.setattr(restore, "STORE_RUN", frames)
         for threads in (1, 3):
             assert restored(path, threads=threads) == whole
@@ -100,7 +115,7 @@ def test_other_seeds_and_other_reads_give_other_readings(path, scheme):
     whole, report = restored(path)
     for options in ({"seed": 6}, {"read": 1}):
         other, told = restored(path, **options)
-        if scheme == "int8":
+        if scheme in EXACT:
             assert other == whole  # error-free, though the cells are others
             assert told.frames == report.frames
         else:

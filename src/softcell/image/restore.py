@@ -23,6 +23,9 @@ from softcell.image.coarse_tensor import restore_coarse
 from softcell.image.readings import Readings
 from softcell.weights import TensorInfo, tensor_of_bytes
 
+_MOST_THREADS = 16
+"""Threads by default: each needs some 15 MB."""
+
 _LARGEST = {"F16": 65504.0, "BF16": float.fromhex("0x1.fep127")}
 """Largest finite number of the types that end below a bfloat16 range's end or float32."""
 
@@ -52,15 +55,15 @@ class Restoration:
     Args:
         image: The image.
         readings: Its cells' readings; the decoder knows their age.
-        threads: Runs of cells decoded at a time; by default one for each processor. The result
-            does not depend on it.
+        threads: Runs of cells decoded at a time; by default one for each processor, up to 16. The
+            result does not depend on it.
     """
 
     def __init__(self, image: CellImage, readings: Readings, *, threads: int | None = None) -> None:
         self._image, self._readings = image, readings
         if threads is not None and threads < 1:
             raise InputError(f"expected at least 1 thread, got {threads}")
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or min(os.cpu_count() or 1, _MOST_THREADS)
         self._design = channel_of(image.header.device, image.header.age_seconds)
         self._channel = channel_of(image.header.device, readings.age_seconds)
         self._regions = {region.index: region for region in image.regions()}
