@@ -99,8 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has enough. What is left in the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader has enough
         return 1
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
@@ -109,11 +108,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SoftcellError as error:
         return _complain(str(error), USER_ERROR)
     except OSError as error:
+        _drop_output()
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", USER_ERROR)
     except MemoryError:
         return _complain("not enough memory: close other programs or take less", USER_ERROR)
     return _complain("interrupted", INTERRUPTED) if status == INTERRUPTED else int(status or 0)
+
+
+def _drop_output() -> None:
+    """Let go of what standard output cannot take, so that it does not fail again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, status: int) -> int:
