@@ -1,48 +1,52 @@
 """Frame error rates of the LDPC-coded modulation: the table that code rates are chosen from.
 
-    python benchmarks/frame_errors.py table [--failures 100] [--frames 20000] [--write]
-    python benchmarks/frame_errors.py device pcm-partial-reset --parity 2880 [--frames 1000000]
+    python benchmarks/frame_errors.py table [--failures 100] [--frames 1000000] [--write]
+    python benchmarks/frame_errors.py device pcm-partial-reset --parity 2880 [--iterations 50]
 
 `table` simulates 2, 4 and 8 equally spaced levels in Gaussian noise (Gray labels) at several noise
-levels for every parity and number of iterations, and fits
+levels for every parity and number of iterations, each until 100 frames are lost, from where most
+are to where 3 in 1000 are, and fits
 
     P(frame lost) = Q((i - threshold) / width),  i = mean information of a label bit,
 
 the law of a long code near its threshold (Amraoui et al., IEEE Trans. Information Theory 55, 473
 (2009)), to the points by maximum likelihood. The more unequal the label bits are, the lower is the
 threshold: their standard deviation (`spread`) goes into the table, too. `--write` stores it in the
-package. `device` simulates a device's own law and modulation, for the table to be checked against.
+package. `device` simulates a device's own law and modulation until 100 frames are wrong, for the
+table to be checked against; without `--parity`, at the one that the table leads to.
 
 A frame is *wrong* if any information bit is wrong after decoding, *lost* if more than the outer
 code's t = 12 are, and *unfinished* if some check is violated. Of frames that are wrong but not
 lost, `device` prints how many have how many wrong bits: they are the floor that the outer code
-removes. The frames of a point depend on the seed alone, not on the number of threads.
+removes.
 """
 
 import argparse
 import json
-import time
-from collections import Counter
+import os
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+from frame_simulation import simulate
 from scipy.optimize import brentq, minimize
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr, ndtr, ndtri
 
 from softcell.channel import Channel, channel_of
 from softcell.codes.digital.ldpc import LDPC
 from softcell.codes.digital.modulation import Modulation, bit_information, design_modulation
+from softcell.codes.digital.soft_store import OUTER_ERRORS, OUTER_FIELD, soft_store_of
+from softcell.codes.digital.waterfall import waterfall_table
 from softcell.devices import parse_device
 
 TABLE = Path(__file__).parents[1] / "src/softcell/codes/digital/tables/waterfall.json"
 LIFTING = 384
-T = 12
 PARITIES = (1536, 2112, 2496, 2880, 3456, 4608, 7680)
 BITS = (1, 2, 3)
 ITERATIONS = (20, 50)
-BATCH = 500
 STEP = 0.003
+WALK_UNTIL = 0.05
+LAST_RATE = 3e-3
 
 
 def pam(bits: int, deviation: float) -> Channel:
@@ -73,64 +77,27 @@ def pam_of(bits: int, information: float) -> Channel:
     return pam(bits, float(np.exp(brentq(excess, np.log(0.005), np.log(0.5), xtol=1e-7))))
 
 
-def simulate(
-    code: LDPC,
-    channel: Channel,
-    modulation: Modulation,
-    *,
-    iterations: int,
-    failures: int,
-    frames: int,
-    seed: int,
-) -> tuple[dict[str, float], dict[int, int]]:
-    """Write, read and decode random frames until so many are wrong, or so many are done."""
-    rng = np.random.default_rng([seed, code.parity, iterations])
-    cumulative = np.cumsum(channel.matrix, axis=1)[:, :-1]
-    of_bin = modulation.detect(channel, channel.readings).reshape(-1, modulation.bits_per_symbol)
-    count = {"frames": 0, "unfinished": 0, "wrong": 0, "lost": 0, "passes": 0}
-    floor: Counter[int] = Counter()
-    seconds = 0.0
-    while count["frames"] < frames and count["wrong"] < failures:
-        bits = rng.integers(0, 2, (min(BATCH, frames - count["frames"]), code.k), np.uint8)
-        levels = modulation.level_indices(modulation.to_cells(code.encode(bits)).reshape(-1))
-        uniform, bins = rng.random(len(levels)), np.empty(len(levels), np.int64)
-        for level in modulation.indices:
-            here = levels == level
-            bins[here] = np.searchsorted(cumulative[level], uniform[here], side="right")
-        stored = modulation.from_cells(of_bin[bins].reshape(len(bits), -1), code.n)
-        begin = time.process_time()
-        decoded = code.decode(stored, iterations=iterations)
-        seconds += time.process_time() - begin
-        wrong = (decoded.bits != bits).sum(axis=1)
-        count["frames"] += len(bits)
-        count["unfinished"] += int(decoded.failed.sum())
-        count["wrong"] += int((wrong > 0).sum())
-        count["lost"] += int((wrong > T).sum())
-        floor.update(wrong[(wrong > 0) & (wrong <= T)].tolist())
-        count["passes"] += int(np.where(decoded.failed, iterations, decoded.iterations).sum())
-        if (wrong[~decoded.failed] > 0).any():
-            print("a frame is a codeword, but another one")
-    passes = count.pop("passes") / count["frames"]
-    speed = count["frames"] * code.k / seconds / 1e6
-    figures = {"passes": round(passes, 2), "mbit_per_cpu_second": round(speed, 1)}
-    return count | figures, dict(sorted(floor.items()))
-
-
 def points(
     code: LDPC, bits: int, iterations: int, start: float, args: argparse.Namespace
 ) -> list[dict[str, float]]:
-    """Walk from where most frames are wrong to where hardly one is."""
+    """Walk from where most frames are lost to where few are; the last point goes by the law."""
     done: list[dict[str, float]] = []
-    information = start
-    while not done or done[-1]["wrong"] >= args.failures / 4:
+
+    def simulate_at(information: float) -> float:
         channel = pam_of(bits, information)
         limits = {"iterations": iterations, "failures": args.failures, "frames": args.frames}
-        row, _ = simulate(code, channel, gray(bits), seed=len(done), **limits)
-        row = {"information": round(information, 6), **row}
-        print(f"  {row}", flush=True)
-        done.append(row)
-        rate = row["wrong"] / row["frames"]
-        information += 2 * STEP if rate > 0.95 else STEP
+        limits |= {"threads": args.threads, "until": "lost", "seed": len(done)}
+        row, _ = simulate(code, channel, gray(bits), **limits)
+        done.append({"information": round(information, 6), **row})
+        print(f"  {done[-1]}", flush=True)
+        return row["lost"] / row["frames"]
+
+    information, error_rate = start, 1.0
+    while error_rate > WALK_UNTIL:
+        error_rate = simulate_at(information)
+        information += 2 * STEP if error_rate > 0.95 else STEP
+    threshold, width = fit(done)
+    simulate_at(threshold - float(ndtri(LAST_RATE)) * width)
     return done
 
 
@@ -172,7 +139,7 @@ def write(entries: list[dict], failures: int, frames: int) -> None:
     """Store the table in the package, an entry a line."""
     limits = f"--failures {failures} --frames {frames}"
     made_by = f"python benchmarks/frame_errors.py table {limits} --write"
-    head = json.dumps({"made_by": made_by, "lifting": LIFTING, "t": T})[:-1]
+    head = json.dumps({"made_by": made_by, "lifting": LIFTING, "t": OUTER_ERRORS})[:-1]
     lines = ",\n".join(json.dumps(entry) for entry in entries)
     temporary = TABLE.with_suffix(".part")
     temporary.write_text(f'{head}, "entries": [\n{lines}\n]}}\n')
@@ -184,12 +151,18 @@ def device(args: argparse.Namespace) -> None:
     modulation = design_modulation(channel, 1 << args.bits)
     i = mean_information(channel, modulation)
     print(f"{args.device}: {args.bits * i:.4f} bits per cell in the label bits of {modulation}")
-    for parity in args.parity:
+    chosen = soft_store_of(channel, modulation, waterfall_table(args.iterations))
+    for parity in args.parity or ([chosen.parity] if chosen else []):
         code = LDPC(LIFTING, parity)
         limits = {"failures": args.failures, "frames": args.frames, "seed": 0}
+        limits |= {"threads": args.threads, "until": "wrong"}
         row, floor = simulate(code, channel, modulation, iterations=args.iterations, **limits)
-        net = code.k / modulation.cells(code.n)
-        print(f"parity {parity}: {net:.4f} bits per cell, {row}, wrong bits {floor}", flush=True)
+        net = [
+            bits / modulation.cells(code.n)
+            for bits in (code.k, code.k - OUTER_FIELD * OUTER_ERRORS)
+        ]
+        print(f"parity {parity}: {net[0]:.4f} bits per cell, {net[1]:.4f} after the outer code")
+        print(f"  {row}, wrong bits {floor}", flush=True)
 
 
 def main() -> None:
@@ -199,7 +172,8 @@ def main() -> None:
         verb = verbs.add_parser(name)
         verb.set_defaults(run=run)
         verb.add_argument("--failures", type=int, default=100, help="stop after so many")
-        verb.add_argument("--frames", type=int, default=20_000, help="stop after so many")
+        verb.add_argument("--frames", type=int, default=1_000_000, help="stop after so many")
+        verb.add_argument("--threads", type=int, default=os.cpu_count(), help="result is the same")
         verb.add_argument("--parity", type=int, nargs="+", help="parity bits of a frame")
     verbs.choices["table"].add_argument("--write", action="store_true", help="keep the table")
     verb.add_argument("device")
