@@ -1,4 +1,4 @@
-"""The folder that keeps what can be computed again: trained networks and their Fisher."""
+"""The folder that keeps what can be computed again: trained networks, Fisher, designs of codes."""
 
 from __future__ import annotations
 

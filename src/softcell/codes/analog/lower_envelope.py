@@ -1,0 +1,39 @@
+"""The least of many lines, for every value at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+def least_lines(a: NDArray, b: NDArray, values: NDArray) -> NDArray[np.int64]:
+    """Return for each value v (increasing) the index of the least line b - 2 v a.
+
+    Only lines on the lower envelope can win: they are found by a hull of the points (a, b).
+    """
+    order = np.argsort(a, kind="stable")
+    hull = _lower_hull(a[order], b[order])
+    chosen = order[hull]
+    slope = np.diff(b[chosen]) / (2 * np.diff(a[chosen]))  # v at which the next line takes over
+    return chosen[np.searchsorted(slope, values)]
+
+
+@njit(cache=True, nogil=True)
+def _lower_hull(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the indices of the lower convex hull of points sorted by a."""
+    hull = np.empty(a.size, np.int64)
+    size = 0
+    for i in range(a.size):
+        if size and a[i] == a[hull[size - 1]]:
+            if b[i] >= b[hull[size - 1]]:
+                continue
+            size -= 1
+        while size >= 2:
+            p, q = hull[size - 2], hull[size - 1]
+            if (b[q] - b[p]) * (a[i] - a[p]) < (b[i] - b[p]) * (a[q] - a[p]):
+                break
+            size -= 1
+        hull[size] = i
+        size += 1
+    return hull[:size]
