@@ -175,6 +175,19 @@ def test_the_seed_decides():
     assert (one["linear.weight"] != other["linear.weight"]).any()
 
 
+def test_threads_do_not_change_a_bit():
+    module, threads, results = filled(TinyNetwork(), seed=1), torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            results.append(diagonal_fisher(module, images_of(8), seed=0))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    for name, values in results[0].items():
+        np.testing.assert_array_equal(values, results[1][name])
+
+
 def test_progress_is_told():
     calls = []
     diagonal_fisher(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softcell.curvature.tensor_file import read_tensors, write_tensors
-from softcell.errors import FormatError, InputError
-from softcell.streams import Stream
-
-_KIND = "softcell.fisher/1"
+from softcell.curvature.gradients import Progress, noise_gradients, undisturbed
 
 
 def diagonal_fisher(
@@ -22,7 +17,7 @@ def diagonal_fisher(
     *,
     seed: int,
     batch: int = 4,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
     """Estimate the diagonal of the Fisher information of the softmax output.
 
@@ -35,8 +30,8 @@ def diagonal_fisher(
 
     Args:
         module: Any module that maps a batch of inputs to logits of shape (batch, classes), or
-            (batch, ..., classes) as a language model does. It is evaluated in evaluation mode and
-            left as it was found: its mode, gradients and buffers do not change.
+            (batch, ..., classes) as a language model does. It is run in evaluation mode, on one
+            thread, and left as it was found: its mode, gradients and buffers do not change.
         images: Inputs, shape (images, ...), on the module's device, of the kind that the network
             meets in use. On images that it was trained on and knows by heart the Fisher information
             comes out far too small: crop, flip and mix them.
@@ -65,119 +60,44 @@ def diagonal_fisher(
         the gradients at the training labels). Drawing Gaussian vectors in place of labels leaves
         the expectation as it is.
     """
-    if images.ndim < 1 or len(images) == 0:
-        raise InputError(f"images must have shape (images, ...), got {tuple(images.shape)}")
-    if batch < 1:
-        raise InputError(f"batch must be at least 1, got {batch}")
-    weights = {
-        name: parameter.detach().requires_grad_()
-        for name, parameter in module.named_parameters()
-        if parameter.is_floating_point()
-    }
-    buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-    squares = {name: torch.zeros_like(weight).float() for name, weight in weights.items()}
-    stream = Stream.of(seed, "fisher")
-    predictions = 0
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        for start in range(0, len(images), batch):
-            inputs = images[start : start + batch]
-            with torch.enable_grad():
-                outputs = torch.func.functional_call(module, (weights, buffers), (inputs,))
-                logits = _rows(outputs)
-                noise = stream.normal(logits.numel())
-                _add_squares(squares, weights, logits, torch.from_numpy(noise))
-            stream = stream.at(logits.numel())
-            predictions += len(logits)
-            if progress is not None:
-                progress(start + len(inputs), len(images))
-    finally:
-        for part, training in modes.items():
-            part.training = training
-    owners = {id(parameter): name for name, parameter in module.named_parameters()}
+    squares = SquaredGradients(module)
+    with undisturbed(module):
+        batches = noise_gradients(module, images, seed=seed, batch=batch, progress=progress)
+        for gradients, predictions in batches:
+            squares.add(gradients, predictions)
+    return squares.mean()
+
+
+class SquaredGradients:
+    """Running sums of the squared gradients of a module's floating-point parameters."""
+
+    def __init__(self, module: nn.Module) -> None:
+        """Start with nothing seen."""
+        self._owners = parameter_names(module)
+        self._sums = {
+            name: torch.zeros(parameter.shape, dtype=torch.float32, device=parameter.device)
+            for name, parameter in module.named_parameters()
+            if parameter.is_floating_point()
+        }
+        self._predictions = 0
+
+    def add(self, gradients: Mapping[str, Tensor], predictions: int) -> None:
+        """Add the gradients of one batch and its number of predictions."""
+        for name, gradient in gradients.items():
+            self._sums[name].add_(gradient.float().square())
+        self._predictions += predictions
+
+    def mean(self) -> dict[str, np.ndarray]:
+        """Return the mean over the predictions, under every name of a parameter."""
+        means = {n: (total / self._predictions).cpu().numpy() for n, total in self._sums.items()}
+        return {name: means[owner] for name, owner in self._owners.items()}
+
+
+def parameter_names(module: nn.Module) -> dict[str, str]:
+    """Return, for every name of a floating-point parameter in the state dict, its first name."""
+    first = {id(parameter): name for name, parameter in module.named_parameters()}
     return {
-        name: (squares[owners[id(parameter)]] / predictions).cpu().numpy()
+        name: first[id(parameter)]
         for name, parameter in module.named_parameters(remove_duplicate=False)
         if parameter.is_floating_point()
     }
-
-
-def _rows(outputs: object) -> Tensor:
-    """Return the logits as (predictions, classes), or say why they cannot be used."""
-    if not isinstance(outputs, Tensor) or outputs.ndim < 2:
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise InputError(
-            f"the module must return logits of shape (batch, ..., classes), got {shape}; "
-            "wrap it in one that does"
-        )
-    logits = outputs.flatten(0, -2)
-    if not bool(torch.isfinite(logits).all()):
-        raise InputError("the module returned logits that are not finite; check its weights")
-    if not logits.requires_grad:
-        raise InputError(
-            "the module's logits do not depend on its weights by a gradient; "
-            "let it compute them without torch.no_grad and with floating-point parameters"
-        )
-    return logits
-
-
-def _add_squares(
-    squares: dict[str, Tensor], weights: dict[str, Tensor], logits: Tensor, noise: Tensor
-) -> None:
-    """Send Gaussian vectors of covariance diag(p) - p p^T back and add the squared gradients."""
-    with torch.no_grad():
-        probability = logits.float().softmax(dim=1)
-        spread = probability.sqrt() * noise.reshape(logits.shape).to(logits.device)
-        direction = spread - probability * spread.sum(dim=1, keepdim=True)
-    gradients = torch.autograd.grad(
-        logits,
-        list(weights.values()),
-        grad_outputs=direction.to(logits.dtype),
-        allow_unused=True,
-    )
-    for square, gradient in zip(squares.values(), gradients, strict=True):
-        if gradient is not None:
-            dense = gradient.to_dense() if gradient.is_sparse else gradient
-            square.add_(dense.float().square())
-
-
-def save_fisher(path: str | Path, fisher: dict[str, np.ndarray]) -> None:
-    """Write a diagonal Fisher as safetensors, under its final name only once it is complete.
-
-    Args:
-        path: File to write; an existing one is replaced.
-        fisher: What `diagonal_fisher` returned.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    write_tensors(path, fisher, {"kind": _KIND})
-
-
-def load_fisher(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a diagonal Fisher that `save_fisher` wrote.
-
-    Args:
-        path: File to read.
-
-    Returns:
-        One float32 array for every parameter, values >= 0.
-
-    Raises:
-        InputError: The file does not exist or cannot be read.
-        FormatError: The file is damaged, of another kind, or holds a negative or infinite value.
-    """
-    fisher, metadata = read_tensors(path)
-    if metadata.get("kind") != _KIND:
-        raise FormatError(
-            f"{path} is no diagonal Fisher (its kind is {metadata.get('kind')!r}, expected "
-            f"{_KIND!r}); give a file that save_fisher wrote"
-        )
-    for name, values in fisher.items():
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise FormatError(
-                f"{path}: tensor {name!r} holds a negative or infinite value, which no Fisher "
-                "information has; compute it again"
-            )
-    return fisher

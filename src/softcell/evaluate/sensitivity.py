@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from softcell.curvature import diagonal_fisher, load_fisher, save_fisher
+from softcell.cache import cache_folder
+from softcell.curvature import (
+    Calibration,
+    calibrate,
+    diagonal_fisher,
+    load_calibration,
+    load_fisher,
+    save_calibration,
+    save_fisher,
+)
+from softcell.curvature.covariance import Kind
 from softcell.curvature.tensor_file import digest
 from softcell.errors import FormatError
-from softcell.evaluate.cache import cache_folder
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.tasks import Task
@@ -19,7 +30,12 @@ from softcell.evaluate.training import Progress
 
 _log = logging.getLogger(__name__)
 _BATCH = 4
-_VERSION = 1  # of the estimator; a change makes cached files strangers
+_IMAGES = 2000
+_LARGE_IMAGES = 400  # of 224 x 224 pixels: their many places make up for the number
+_VERSION = 1  # of the Fisher's estimator; a change makes cached files strangers
+_CALIBRATION_VERSION = 1  # likewise, of the covariances and of what a calibration holds
+
+_Kept = TypeVar("_Kept")
 
 
 def task_fisher(
@@ -49,17 +65,83 @@ def task_fisher(
         InputError: As for `Task.calibration` and `diagonal_fisher`.
     """
     weights = task.state_dict() if state is None else state
-    model = TASKS[task.name][task.model]
-    label = f"{_VERSION} {model.augmentation} {count} {seed} {_BATCH} {digest(weights)}"
+    path = _place("fisher", task, weights, f"{_VERSION}", count, seed)
+
+    def compute() -> dict[str, np.ndarray]:
+        module = with_weights(TASKS[task.name][task.model].network, weights)
+        images = task.calibration(count, seed=seed)
+        return diagonal_fisher(module, images, seed=seed, batch=_BATCH, progress=progress)
+
+    return _kept(path, load_fisher, compute, save_fisher)
+
+
+def calibration_images(task: Task) -> int:
+    """Return how many images a task's curvature is usually computed on."""
+    return _LARGE_IMAGES if task.name == "imagenet" else _IMAGES
+
+
+def task_calibration(
+    task: Task,
+    *,
+    state: Mapping[str, np.ndarray] | None = None,
+    count: int = 2000,
+    seed: int = 0,
+    kind: Kind = "fisher",
+    progress: Progress | None = None,
+) -> Calibration:
+    """Return what the feedback loop has to know of a task's network, from its calibration images.
+
+    It is kept as `task_fisher` is; with the kind `fisher` its diagonal is that of `task_fisher`.
+
+    Args:
+        task: The task.
+        state: Other weights for its network; None for its own.
+        count: Number of calibration images, >= 1.
+        seed: Seed of the images and of the estimate, 0 to 2**63 - 1.
+        kind: `fisher` or `inputs`, see `layer_curvatures`.
+        progress: Called with (images done, images in all); never when it is in the cache.
+
+    Raises:
+        InputError: As for `Task.calibration` and `calibrate`.
+    """
+    weights = task.state_dict() if state is None else state
+    version = f"{_CALIBRATION_VERSION} {_VERSION} {kind}"
+    path = _place("calibration", task, weights, version, count, seed)
+
+    def compute() -> Calibration:
+        module = with_weights(TASKS[task.name][task.model].network, weights)
+        images = task.calibration(count, seed=seed)
+        return calibrate(module, images, seed=seed, batch=_BATCH, kind=kind, progress=progress)
+
+    return _kept(path, load_calibration, compute, save_calibration)
+
+
+def _place(
+    what: str,
+    task: Task,
+    weights: Mapping[str, np.ndarray],
+    version: str,
+    count: int,
+    seed: int,
+) -> Path:
+    """Return the file of what was computed in this way, from all that its result depends on."""
+    augmentation = TASKS[task.name][task.model].augmentation
+    label = f"{version} {augmentation} {count} {seed} {_BATCH} {digest(weights)}"
     key = hashlib.sha256(label.encode()).hexdigest()[:24]
-    path = cache_folder() / f"fisher-{task.name}-{task.model}-{key}.safetensors"
+    return cache_folder() / f"{what}-{task.name}-{task.model}-{key}.safetensors"
+
+
+def _kept(
+    path: Path,
+    load: Callable[[Path], _Kept],
+    compute: Callable[[], _Kept],
+    save: Callable[[Path, _Kept], None],
+) -> _Kept:
     if path.exists():
         try:
-            return load_fisher(path)
+            return load(path)
         except FormatError as error:
-            _log.warning("the cached Fisher cannot be used and is computed again: %s", error)
-    module = with_weights(model.network, weights)
-    images = task.calibration(count, seed=seed)
-    fisher = diagonal_fisher(module, images, seed=seed, batch=_BATCH, progress=progress)
-    save_fisher(path, fisher)
-    return fisher
+            _log.warning("the cached file cannot be used and is made again: %s", error)
+    computed = compute()
+    save(path, computed)
+    return computed

@@ -1,0 +1,137 @@
+"""All that the feedback loop has to know of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from softcell.curvature.covariance import Kind, fisher_curvatures, layer_curvatures
+from softcell.curvature.gradients import Progress
+from softcell.curvature.layer import LayerCurvature
+from softcell.errors import InputError
+
+_STATISTICS = ("running_mean", "running_var", "weight", "bias")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What was learnt of a network on calibration images, once, for every later plan.
+
+    Args:
+        layers: Curvature of every weight matrix, by its name in the state dict.
+        normalisations: The eps of every batch normalisation, by the name of its module; its
+            tensors are `<name>.running_mean`, `.running_var`, `.weight` and `.bias`.
+        images: Number of calibration images, >= 1.
+        kind: `fisher` or `inputs`, see `layer_curvatures`.
+        fisher: Diagonal Fisher information of every parameter, as `diagonal_fisher` gives it;
+            empty for the kind `inputs`, whose curvatures of different layers do not compare.
+
+    Raises:
+        InputError: No images, or an unknown kind.
+    """
+
+    layers: Mapping[str, LayerCurvature] = field(repr=False)
+    normalisations: Mapping[str, float]
+    images: int
+    kind: Kind
+    fisher: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or self.kind not in get_args(Kind):
+            raise InputError(
+                f"expected images >= 1 and kind {' or '.join(get_args(Kind))}, got {self.images} "
+                f"and {self.kind!r}"
+            )
+
+    def require_network(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Make sure that the calibration was made for a network of these tensors.
+
+        Args:
+            shapes: Shape of every tensor, by its name.
+
+        Raises:
+            InputError: A tensor of the calibration is missing there or has another shape.
+        """
+        needed = {
+            f"{name}.{part}" if name else part
+            for name in self.normalisations
+            for part in _STATISTICS
+        }
+        for name in sorted(self.layers.keys() | self.fisher.keys() | needed):
+            if name not in shapes:
+                raise InputError(
+                    f"the calibration is for another network: there is no tensor {name!r} here; "
+                    "make one for this network with `softcell calibrate`"
+                )
+            shape = tuple(shapes[name])
+            right = name not in self.layers or self.layers[name].fits(shape)
+            if name in self.fisher:
+                right = right and self.fisher[name].shape == shape
+            if not right:
+                raise InputError(
+                    f"the calibration is for another network: tensor {name!r} has shape {shape} "
+                    "here and another there; make one for this network with `softcell calibrate`"
+                )
+
+
+def calibrate(
+    module: nn.Module,
+    images: Tensor,
+    *,
+    seed: int,
+    batch: int = 4,
+    kind: Kind = "fisher",
+    progress: Progress | None = None,
+) -> Calibration:
+    """Learn of a network what the feedback loop has to know.
+
+    Args:
+        module: As for `layer_curvatures`, and so are the others.
+        images: Inputs, shape (images, ...).
+        seed: Seed of the Gaussian vectors, 0 to 2**63 - 1.
+        batch: Images that go through together, >= 1.
+        kind: `fisher` or `inputs`.
+        progress: Called with (images done, images in all) after each batch.
+
+    Raises:
+        InputError: As for `layer_curvatures`.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+        >>> found = calibrate(net, torch.rand(8, 1, 3, 3), seed=0)
+        >>> sorted(found.layers), dict(found.normalisations), found.images
+        (['0.weight'], {'1': 1e-05}, 8)
+    """
+    fisher: dict[str, NDArray[np.float32]] = {}
+    if kind == "fisher":
+        layers, fisher = fisher_curvatures(
+            module, images, seed=seed, batch=batch, progress=progress
+        )
+    else:
+        layers = layer_curvatures(
+            module, images, seed=seed, batch=batch, kind=kind, progress=progress
+        )
+    return Calibration(layers, normalisations(module), len(images), kind, fisher)
+
+
+def normalisations(module: nn.Module) -> dict[str, float]:
+    """Return the eps of every batch normalisation in a network, by its module's name.
+
+    Told by what they hold, so that networks may bring their own: the four tensors and an eps.
+
+    Example:
+        >>> normalisations(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, eps=1e-3)))
+        {'1': 0.001}
+    """
+    return {
+        name: float(part.eps)
+        for name, part in module.named_modules(remove_duplicate=False)
+        if isinstance(getattr(part, "eps", None), float)
+        and all(isinstance(getattr(part, tensor, None), Tensor) for tensor in _STATISTICS)
+    }

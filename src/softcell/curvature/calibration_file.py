@@ -1,0 +1,109 @@
+"""A calibration as a safetensors file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.curvature.calibration import Calibration
+from softcell.curvature.layer import LayerCurvature
+from softcell.curvature.tensor_file import read_tensors, write_tensors
+from softcell.errors import FormatError
+
+KIND = "softcell.calibration/1"
+"""Kind of the file, in its header."""
+
+
+def save_calibration(path: str | Path, calibration: Calibration) -> None:
+    """Write a calibration as safetensors, under its final name only once it is complete.
+
+    Of a covariance its upper triangle is kept, row by row.
+
+    Args:
+        path: File to write; an existing one is replaced.
+        calibration: What `calibrate` returned.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    tensors = {f"fisher/{name}": values for name, values in calibration.fisher.items()}
+    for name, layer in calibration.layers.items():
+        for part, each in (("layer", layer), ("across", layer.across)):
+            if each is not None:
+                tensors[f"{part}.covariance/{name}"] = _triangle(each.covariance)
+                tensors[f"{part}.rows/{name}"] = each.rows
+    facts = {
+        "images": calibration.images,
+        "kind": calibration.kind,
+        "layers": list(calibration.layers),
+        "normalisations": dict(calibration.normalisations),
+    }
+    write_tensors(path, tensors, {"kind": KIND, "calibration": json.dumps(facts)})
+
+
+def load_calibration(path: str | Path) -> Calibration:
+    """Read a calibration that `save_calibration` wrote.
+
+    Args:
+        path: File to read.
+
+    Raises:
+        InputError: The file does not exist or cannot be read.
+        FormatError: The file is damaged, of another kind, or holds what no calibration can.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("kind") != KIND:
+        raise FormatError(
+            f"{path} is no calibration (its kind is {metadata.get('kind')!r}, expected {KIND!r}); "
+            "give a file of `softcell calibrate --for feedback`"
+        )
+    try:
+        facts = json.loads(metadata["calibration"])
+        return Calibration(
+            layers={name: _layer(tensors, name) for name in facts["layers"]},
+            normalisations={n: float(eps) for n, eps in facts["normalisations"].items()},
+            images=int(facts["images"]),
+            kind=facts["kind"],
+            fisher={
+                name.removeprefix("fisher/"): values
+                for name, values in tensors.items()
+                if name.startswith("fisher/")
+            },
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path} holds no whole calibration ({error}); make it again") from error
+
+
+def _layer(tensors: Mapping[str, NDArray[np.float32]], name: str) -> LayerCurvature:
+    across = None
+    if f"across.rows/{name}" in tensors:
+        square = _square(tensors[f"across.covariance/{name}"])
+        across = LayerCurvature(square, tensors[f"across.rows/{name}"], joined=True)
+    square = _square(tensors[f"layer.covariance/{name}"])
+    return LayerCurvature(square, tensors[f"layer.rows/{name}"], across=across)
+
+
+def _triangle(covariance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the upper triangles of (groups, n, n), row by row: (groups, n (n + 1) / 2)."""
+    return np.concatenate([covariance[:, i, i:] for i in range(covariance.shape[1])], axis=1)
+
+
+def _square(triangle: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the symmetric matrices of upper triangles."""
+    groups, length = triangle.shape
+    size = math.isqrt(2 * length)
+    if size * (size + 1) != 2 * length:
+        raise FormatError(f"{length} numbers are no triangle of a matrix")
+    square = np.empty((groups, size, size), np.float32)
+    start = 0
+    for i in range(size):
+        row = triangle[:, start : start + size - i]
+        square[:, i, i:] = row
+        square[:, i:, i] = row
+        start += size - i
+    return square
