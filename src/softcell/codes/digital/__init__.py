@@ -1,7 +1,8 @@
-"""Digital storage on noisy cells: number formats, BCH codes, the error-free store."""
+"""Digital storage on noisy cells: number formats, indices, codes, the error-free store."""
 
 from softcell.codes.digital.bch import BCH
 from softcell.codes.digital.conventional import FORMATS, NumberFormat
+from softcell.codes.digital.fixed_length import FixedLengthCode
 from softcell.codes.digital.protection import choose_bch, uncorrectable_bit_error_rate
 from softcell.codes.digital.soft_store import SoftStore, design_soft_store
 from softcell.codes.digital.store import (
@@ -12,6 +13,7 @@ from softcell.codes.digital.store import (
     design_store,
     raw_bit_error_rate,
 )
+from softcell.codes.digital.vector_formats import NUMBER_FORMATS
 
 Store = DigitalStore | SoftStore
 """Error-free storage of bytes in cells, by hard or by soft decisions."""
@@ -20,9 +22,11 @@ __all__ = [
     "BCH",
     "FORMATS",
     "FRAMES",
+    "NUMBER_FORMATS",
     "UBER",
     "DecodedRun",
     "DigitalStore",
+    "FixedLengthCode",
     "NumberFormat",
     "SoftStore",
     "Store",

@@ -25,3 +25,13 @@ def round_up(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 def expand(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Return float32 values of bfloat16 bits, same shape."""
     return (np.ascontiguousarray(bits, np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def ceiling(value: float) -> float:
+    """Return the smallest bfloat16 at or above a value (at least 0, finite), as it is stored.
+
+    Example:
+        >>> ceiling(1.001)
+        1.0078125
+    """
+    return float(expand(round_up(np.array([value], np.float32)))[0])

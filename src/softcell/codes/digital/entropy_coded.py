@@ -141,6 +141,25 @@ def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
     return dequantise(indices, steps, offsets, trellis)
 
 
+def stored_steps(steps: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return steps of rows as a stream keeps them, which are then kept as they are.
+
+    Args:
+        steps: From 1e-30 to 1e30, shape (rows,).
+
+    Raises:
+        InputError: A step is out of range, or they span too many octaves.
+
+    Example:
+        >>> kept = stored_steps(np.array([0.1, 0.3, 5.0]))
+        >>> bool((stored_steps(kept) == kept).all())
+        True
+    """
+    steps = np.asarray(steps)
+    base, eighths = _round_steps(steps, len(steps))
+    return np.broadcast_to(_row_steps(base, eighths), steps.shape).copy()
+
+
 class _Reader:
     """Takes bytes off the beginning of a stream."""
 
