@@ -12,7 +12,7 @@ Source:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -111,6 +111,25 @@ def _words_to_normal(words, out, table):
 
 
 @njit(cache=True, nogil=True)
+def _words_at(out, key, draw, places):
+    """Fill out with the words of single cells of (key, draw)."""
+    k0, k1 = key & _MASK, key >> _SHIFT
+    for i in range(places.size):
+        group, within = divmod(places[i], _GROUP)
+        counter = np.uint64(group * LANES + within % LANES)
+        words = _philox(counter & _MASK, counter >> _SHIFT, draw, np.uint64(0), k0, k1)
+        word = within // LANES
+        if word == 0:
+            out[i] = words[0]
+        elif word == 1:
+            out[i] = words[1]
+        elif word == 2:
+            out[i] = words[2]
+        else:
+            out[i] = words[3]
+
+
+@njit(cache=True, nogil=True)
 def _fill_normal(out, key, draw, first, skip, table):
     """Fill out with the normal numbers of group `first` on, without the first `skip`."""
     words = np.empty((_GROUPS, 4, LANES), np.uint32)
@@ -182,11 +201,57 @@ class Stream:
         _fill_normal(out, np.uint64(self.key), np.uint64(draw), np.uint64(first), skip, table)
         return out
 
+    def cells(self, places: NDArray[np.int64]) -> CellStream:
+        """Return the stream of some cells, given by their places from this stream's start.
+
+        Raises:
+            InputError: A place is negative.
+        """
+        places = np.ascontiguousarray(places, np.int64)
+        if places.ndim != 1 or (places.size and places.min() < 0):
+            raise InputError("places of cells must be a list of numbers from 0")
+        return CellStream(self.key, self.start, places=places)
+
     def uniform(self, count: int, *, draw: int = 0) -> NDArray[np.float32]:
         """Return numbers uniform in (0, 1), shape (count,), multiples of 2**-23 plus 2**-24."""
         # 23 bits and a half are all that float32 holds below 1: one bit more would round up to 1.
         top = self.words(count, draw=draw) >> np.uint32(9)
         return (top.astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+
+
+@dataclass(frozen=True, eq=False)
+class CellStream(Stream):
+    """The numbers of some cells of a stream, wherever they lie: made by `Stream.cells`.
+
+    Args:
+        places: Places of the cells, counted from `start`, shape (cells,).
+
+    Example:
+        >>> stream = Stream.of(7, "conv1.weight")
+        >>> bool((stream.cells(np.array([8, 3])).normal(2) == stream.normal(9)[[8, 3]]).all())
+        True
+    """
+
+    places: NDArray[np.int64] = field(kw_only=True, repr=False)
+
+    def words(self, count: int, *, draw: int = 0) -> NDArray[np.uint32]:
+        """Return one 32-bit word for each of the first `count` cells."""
+        _check(count, draw)
+        out = np.empty(count, np.uint32)
+        _words_at(out, np.uint64(self.key), np.uint64(draw), self.start + self.places[:count])
+        return out
+
+    def normal(self, count: int, *, draw: int = 0) -> NDArray[np.float32]:
+        """Return the standard normal numbers of the first `count` cells."""
+        words, out, table = (
+            self.words(count, draw=draw),
+            np.empty(count, np.float32),
+            _normal_table(),
+        )
+        for first in range(0, count, _GROUPS * _GROUP):
+            last = first + _GROUPS * _GROUP
+            _words_to_normal(words[first:last], out[first:last], table)
+        return out
 
 
 def _check(count: int, draw: int) -> None:

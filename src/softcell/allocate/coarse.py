@@ -1,6 +1,9 @@
-"""Which rows get how many coarse bits: where a bit takes most from the expected loss."""
+"""Which rows get how many coarse bits, or two cells: where it takes most from the expected loss."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +11,18 @@ from numpy.typing import NDArray
 from softcell.allocate.scheme import HYBRID
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import TensorSurvey
-from softcell.channel import Channel
-from softcell.codes.analog import CoarseCode, encode_coarse_side, stored_deviation
-from softcell.codes.analog.coarse_to_fine import MOST_BITS, design_map, nearest_shape
+from softcell.codes.analog import (
+    CoarseCode,
+    JointCode,
+    encode_coarse_side,
+    encode_joint_side,
+    stored_deviation,
+)
+from softcell.codes.analog.coarse_to_fine import MOST_BITS, design_map
+from softcell.codes.analog.joint_map import design_joint_map
+from softcell.codes.analog.source import nearest_shape
+
+Code = TypeVar("Code", CoarseCode, JointCode)
 
 
 def share_bits(
@@ -57,30 +69,88 @@ def coarse_codes(setting: Setting) -> dict[str, CoarseCode]:
     """Return the coarse-to-fine code of every matrix.
 
     Together with all else that is stored they keep to the target, unless one cell for each weight
-    is already more: then no weight has a coarse bit. Rows get bits where the expected loss falls
-    most; rows that feel alike are served evenly over all tensors.
+    is already more: then no weight has a coarse bit.
+    """
+    protected = setting.scheme.name == HYBRID
+    store = setting.store
+
+    def distortions(shape: int) -> list[float]:
+        return [design_map(setting.law, shape, bits).distortion for bits in range(MOST_BITS + 1)]
+
+    def code(shape: int, deviation: float, bits: NDArray[np.uint8]) -> CoarseCode:
+        return CoarseCode(shape, deviation, bits, protected)
+
+    def cost(code: CoarseCode, tensor: TensorSurvey) -> tuple[int, int]:
+        side = len(encode_coarse_side(code))
+        if protected:
+            side += -(-code.coarse_bits(tensor.columns) // 8)
+        return side, tensor.info.size + code.coarse_cells(tensor.columns, store)
+
+    per_cell = store.bits_per_cell if protected else float(store.bits_per_symbol)
+    return _shared(setting, distortions, code, cost, per_cell)
+
+
+def joint_codes(setting: Setting) -> dict[str, JointCode]:
+    """Return the joint map of every matrix: rows of two cells for each weight, or one.
+
+    Together with all else that is stored they keep to the target, unless one cell for each weight
+    is already more: then every weight has one.
+    """
+
+    def distortions(shape: int) -> list[float]:
+        one, two = design_map(setting.law, shape, 0), design_joint_map(setting.law, shape)
+        return [one.distortion, two.distortion]
+
+    def code(shape: int, deviation: float, more: NDArray[np.uint8]) -> JointCode:
+        return JointCode(shape, deviation, more + np.uint8(1))
+
+    def cost(code: JointCode, tensor: TensorSurvey) -> tuple[int, int]:
+        return len(encode_joint_side(code)), int(code.row_starts(tensor.columns)[-1])
+
+    return _shared(setting, distortions, code, cost, 1.0)
+
+
+def _shared(
+    setting: Setting,
+    distortions: Callable[[int], list[float]],
+    code: Callable[[int, float, NDArray[np.uint8]], Code],
+    cost: Callable[[Code, TensorSurvey], tuple[int, int]],
+    bits_per_cell: float,
+) -> dict[str, Code]:
+    """Share bits among the rows of all matrices, where the expected loss falls most.
+
+    Rows that feel alike are served evenly over all tensors.
+
+    Args:
+        setting: What has to be stored.
+        distortions: Distortion of a weight of unit deviation by bits, for a density's index.
+        code: Makes a code of a density, a deviation and the bits of each row.
+        cost: Bytes in the store and cells of a code.
+        bits_per_cell: Bits that one more cell pays for.
     """
     tensors = setting.analog
     if not tensors:
         return {}
     forms = {s.info.name: _form(s) for s in tensors}
-    loss = np.concatenate([_loss(s, forms[s.info.name][0], setting.channel) for s in tensors])
+    loss = np.concatenate(
+        [np.outer(s.importance * s.variance, distortions(forms[s.info.name][0])) for s in tensors]
+    )
     weights = np.concatenate([np.full(s.rows, s.columns) for s in tensors])
     place = np.concatenate([(np.arange(s.rows) + 0.5) / s.rows for s in tensors])
     order = np.argsort(place, kind="stable")
     ends = np.cumsum([s.rows for s in tensors])[:-1]
-    protected = setting.scheme.name == HYBRID
-    store = setting.store
-    bits_per_cell = store.bits_per_cell if protected else float(store.bits_per_symbol)
     budget = setting.target * bits_per_cell
     while True:
         bits = np.zeros(len(weights), np.uint8)
         bits[order] = share_bits(loss[order], weights[order], max(budget, 0.0))
         codes = {
-            s.info.name: CoarseCode(*forms[s.info.name], part, protected)
+            s.info.name: code(*forms[s.info.name], part)
             for s, part in zip(tensors, np.split(bits, ends))
         }
-        over = _cells(setting, codes) - setting.target
+        costs = [cost(codes[s.info.name], s) for s in tensors]
+        data = setting.fixed_bytes + sum(side for side, _ in costs)
+        cells = setting.store.cells(data) + sum(own for _, own in costs)
+        over = cells - setting.target
         if over <= 0 or not bits.any():
             return codes
         spent = float((weights * bits).sum(dtype=np.int64))
@@ -93,20 +163,3 @@ def _form(tensor: TensorSurvey) -> tuple[int, float]:
     mean = float(sizes.values @ sizes.counts) / tensor.info.size
     deviation = float(np.sqrt(tensor.variance))
     return nearest_shape(mean, deviation), stored_deviation(deviation)
-
-
-def _loss(tensor: TensorSurvey, shape: int, channel: Channel) -> NDArray[np.float64]:
-    """Return the expected loss of one weight by row and number of bits."""
-    curve = [design_map(channel, shape, bits).distortion for bits in range(MOST_BITS + 1)]
-    return np.outer(tensor.importance * tensor.variance, curve)
-
-
-def _cells(setting: Setting, codes: dict[str, CoarseCode]) -> int:
-    data, cells = setting.fixed_bytes, 0
-    for tensor in setting.analog:
-        code = codes[tensor.info.name]
-        data += len(encode_coarse_side(code))
-        if code.protected:
-            data += -(-code.coarse_bits(tensor.columns) // 8)
-        cells += tensor.info.size + code.coarse_cells(tensor.columns, setting.store)
-    return cells + setting.store.cells(data)

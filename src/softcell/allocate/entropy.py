@@ -18,22 +18,29 @@ _CLOSE = 0.002
 """A plan may leave this part of its target unused."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EntropyCode:
     """How a tensor is quantised and entropy-coded.
 
     Args:
-        step: Distance of reconstruction values.
+        step: Distance of reconstruction values: one for all, or one for each row, shape (rows,).
         states: States of the trellis; 1 for scalar quantisation.
+        trade_off: Price of a bit, as `entropy_coded.encode` takes it; 0 is rounding.
     """
 
-    step: float
+    step: float | NDArray[np.float32]
     states: int = 8
+    trade_off: float | None = None
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return a tensor's bytes; rows of shape (rows, columns), finite."""
-        data = encode(rows, self.step, trellis=Trellis(self.states))
+        trellis = Trellis(self.states)
+        data = encode(rows, self.step, trellis=trellis, trade_off=self.trade_off)
         return np.frombuffer(data, np.uint8)
+
+    def row_steps(self, rows: int) -> NDArray[np.float32]:
+        """Return the step of each row, shape (rows,)."""
+        return np.broadcast_to(np.asarray(self.step, np.float32), (rows,))
 
 
 def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[str, EntropyCode]:

@@ -8,19 +8,28 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.coarse import coarse_codes
+from softcell.allocate.coarse import coarse_codes, joint_codes
 from softcell.allocate.draft import Codes, Draft
 from softcell.allocate.entropy import EntropyCode, entropy_codes
+from softcell.allocate.feedback_entropy import feedback_entropy_codes
+from softcell.allocate.fixed_length import fixed_length_codes
+from softcell.allocate.lifetime import law_for, store_for
+from softcell.allocate.packed import packed_codes
 from softcell.allocate.ranges import LARGE_CELLS, choose_large
-from softcell.allocate.scheme import Scheme, parse_scheme
+from softcell.allocate.scheme import FIXED_LENGTH, JOINT_MAP, PACKED, Scheme, parse_scheme
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import Progress, survey
 from softcell.channel import channel_of
-from softcell.codes.analog import AnalogCode, CoarseCode
-from softcell.codes.digital import Store, design_soft_store, design_store
+from softcell.codes.analog import AnalogCode, CoarseCode, JointCode, PackedCode
+from softcell.codes.digital import FixedLengthCode, Store
+from softcell.curvature import Calibration
 from softcell.devices import Device
+from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.weights import TensorInfo, Weights
+
+TensorCode = AnalogCode | CoarseCode | JointCode | PackedCode | FixedLengthCode | EntropyCode
+"""Code of a tensor that is not stored as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +38,14 @@ class TensorPlan:
 
     Args:
         info: Its name, shape and type.
-        kind: "analog", "coarse-to-fine", "entropy-coded", a number format, or "raw".
-        code: The code, for the first three.
+        kind: "analog", "coarse-to-fine", "joint-map", "packed", "fixed-length", "entropy-coded", a
+            number format, or "raw".
+        code: The code, for the first six.
     """
 
     info: TensorInfo
     kind: str
-    code: AnalogCode | CoarseCode | EntropyCode | None = None
+    code: TensorCode | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +55,29 @@ class Plan:
     Args:
         scheme: Name of the scheme.
         device: The device.
-        age_seconds: Age up to which the cells must be readable.
-        store: The device's error-free digital storage at that age.
+        ages: Age up to which the cells must be readable, or the span of ages that they are read at.
+        store: The device's error-free digital storage at these ages.
         tensors: One plan for each tensor, in the order of the weights.
         target: Cells per weight that were asked for; None for a conventional scheme.
     """
 
     scheme: str
     device: Device
-    age_seconds: float
+    ages: Ages
     store: Store
     tensors: tuple[TensorPlan, ...] = field(repr=False)
     target: float | None = None
+
+    @property
+    def age_seconds(self) -> float:
+        """Age up to which the cells must be readable."""
+        return self.ages.last
+
+    @property
+    def uses_cells(self) -> bool:
+        """Whether some tensor has cells of its own, which a verifying read can see."""
+        codes = [tensor.code for tensor in self.tensors]
+        return any(code is not None and not isinstance(code, EntropyCode) for code in codes)
 
     @property
     def weights(self) -> int:
@@ -70,8 +91,11 @@ def make_plan(
     scheme: str | Scheme,
     *,
     cells_per_weight: float | None = None,
-    age_seconds: float = 0.0,
+    age_seconds: float | Ages = 0.0,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
+    vector_bits: int = 16,
+    calibration: Calibration | None = None,
+    verify_reads: int = 1,
     progress: Progress | None = None,
 ) -> Plan:
     """Plan the storage of a network.
@@ -82,34 +106,56 @@ def make_plan(
         scheme: A scheme or its name.
         cells_per_weight: All cells, side information included, over the number of weights. The
             plan stays below, unless one cell for each weight is already more.
-        age_seconds: Age up to which the cells must be readable.
+        age_seconds: Age up to which the cells must be readable, or the ages that they are read at
+            and the decoder is told or not: codes that decode by look-up are designed for them all.
         sensitivity: Diagonal Fisher information by tensor, for the scheme "sensitivity".
+        vector_bits: Bits of a number in vectors (biases, normalisations): 16, or 12 with a relative
+            error of up to 2^-7. Ignored by the conventional schemes.
+        calibration: Curvature of the network's layers, if it will be written through the feedback
+            loop; its Fisher information then takes the place of `sensitivity`.
+        verify_reads: Verifying reads of a cell in that loop.
         progress: Called as the work goes on.
 
     Raises:
-        InputError: The weights or the number of cells cannot be used.
+        InputError: The weights, the number of cells or the ages cannot be used.
         InfeasibleError: The device cannot hold error-free bits for the side information.
     """
     scheme = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     analog = scheme.number_format is None
     if analog and cells_per_weight is None:
         raise InputError(f"scheme {scheme.name!r} needs a number of cells per weight")
-    least = 0.0 if scheme.entropy_coded else 1.0
+    least = 0.0 if scheme.entropy_coded or scheme.kind == PACKED else 1.0
     if analog and not least <= float(cells_per_weight or 0) <= 64:
         raise InputError(
             f"scheme {scheme.name!r} takes {least:g} to 64 cells per weight, got "
             f"{cells_per_weight:g}"
         )
-    channel = channel_of(device, age_seconds)
-    store = design_soft_store(channel) if scheme.soft else design_store(channel)
-    surveys = survey(weights, scheme, sensitivity=sensitivity, progress=progress)
-    codes: Mapping[str, AnalogCode | CoarseCode | EntropyCode] = {}
+    ages = age_seconds if isinstance(age_seconds, Ages) else Ages(age_seconds, age_seconds)
+    channel, law = channel_of(device, ages.last), law_for(scheme, device, ages)
+    store = store_for(scheme, law)
+    if calibration is not None:
+        calibration.require_network({name: weights.info(name).shape for name in weights.names})
+        sensitivity = calibration.fisher or sensitivity
+    surveys = survey(
+        weights, scheme, sensitivity=sensitivity, vector_bits=vector_bits, progress=progress
+    )
+    codes: Mapping[str, TensorCode] = {}
     if analog:
         setting = Setting(
-            weights, scheme, channel, store, tuple(surveys), float(cells_per_weight or 0)
+            weights, scheme, channel, law, store, tuple(surveys), float(cells_per_weight or 0)
         )
         if scheme.coarse_to_fine:
             codes = coarse_codes(setting)
+        elif scheme.kind == JOINT_MAP:
+            codes = joint_codes(setting)
+        elif scheme.kind == FIXED_LENGTH:
+            codes = fixed_length_codes(setting)
+        elif scheme.kind == PACKED:
+            codes = packed_codes(
+                setting, device, calibration, verify_reads=verify_reads, progress=progress
+            )
+        elif scheme.entropy_coded and calibration is not None:
+            codes = feedback_entropy_codes(setting, calibration, progress)
         elif scheme.entropy_coded:
             codes = entropy_codes(setting, progress)
         else:
@@ -123,7 +169,7 @@ def make_plan(
         for s in surveys
     )
     target = float(cells_per_weight) if analog and cells_per_weight is not None else None
-    return Plan(scheme.name, device, age_seconds, store, tensors, target)
+    return Plan(scheme.name, device, ages, store, tensors, target)
 
 
 def analog_codes(setting: Setting, progress: Progress | None = None) -> Codes:

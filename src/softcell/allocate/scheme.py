@@ -34,13 +34,22 @@ COARSE_TO_FINE = "coarse-to-fine"
 HYBRID = "hybrid"
 """The same with the part stored error-free."""
 
+JOINT_MAP = "joint-map"
+"""Scheme of one cell for each weight, or two that hold it together."""
+
 ENTROPY_CODED = "entropy-coded"
 """Scheme of quantised, entropy-coded and error-free stored weights."""
 
 STRONG_DIGITAL = "strong-digital"
 """The same with soft decisions and an LDPC code: the strongest digital storage."""
 
-CODED = (COARSE_TO_FINE, HYBRID, ENTROPY_CODED, STRONG_DIGITAL)
+FIXED_LENGTH = "fixed-length"
+"""Scheme of indices of equal length for all weights of a row, their lower bits unprotected."""
+
+PACKED = "packed"
+"""Scheme of no, half a, one or several cells for each weight of a row, made for feedback."""
+
+CODED = (COARSE_TO_FINE, HYBRID, JOINT_MAP, PACKED, FIXED_LENGTH, ENTROPY_CODED, STRONG_DIGITAL)
 """Schemes that are a code of their own and take a number of cells."""
 
 SCHEMES = (*CONVENTIONAL, *CUMULATIVE, *CODED)
@@ -70,6 +79,8 @@ class Scheme:
         """How its matrices are stored: the kind of their tensors in an image."""
         if self.coarse_to_fine:
             return COARSE_TO_FINE
+        if self.name in (JOINT_MAP, PACKED, FIXED_LENGTH):
+            return self.name
         return ENTROPY_CODED if self.entropy_coded else "analog"
 
     @property
@@ -81,6 +92,24 @@ class Scheme:
     def soft(self) -> bool:
         """Whether the digital store decodes by soft decisions."""
         return self.name == STRONG_DIGITAL
+
+    @property
+    def look_up(self) -> bool:
+        """Whether weights are decoded by a table of posterior means, whatever ages it is for."""
+        return self.coarse_to_fine or self.name in (JOINT_MAP, PACKED)
+
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether its matrices can be written through the feedback loop."""
+        return self.number_format is None and self.name != FIXED_LENGTH
+
+    @property
+    def decoder(self) -> str:
+        """What decodes a weight: "table", a look-up of its cells' readings, or "full", the error
+        correction or entropy coding of all weights.
+        """
+        full = self.number_format is not None or self.entropy_coded or self.name == HYBRID
+        return "full" if full else "table"
 
     @property
     def coarse_to_fine(self) -> bool:
@@ -95,7 +124,8 @@ def parse_scheme(text: str) -> Scheme:
         text: "float32", "float16", "int8"; "naive" for the analog code without protection,
             "combined" for all protections, or protections joined by "+". Every protection
             implies inversion; sparsity implies sign. "coarse-to-fine", "hybrid",
-            "entropy-coded" and "strong-digital" are codes of their own.
+            "joint-map", "fixed-length", "entropy-coded" and "strong-digital" are codes of their
+            own.
 
     Raises:
         InputError: An unknown name.

@@ -9,9 +9,9 @@ import numpy as np
 from softcell.allocate.ranges import binary_entropy
 from softcell.allocate.scheme import Scheme
 from softcell.allocate.survey import TensorSurvey
-from softcell.channel import Channel
+from softcell.channel import Channel, Law
 from softcell.codes.analog import Histogram
-from softcell.codes.digital import FORMATS, Store
+from softcell.codes.digital import NUMBER_FORMATS, Store
 from softcell.weights import Weights
 
 
@@ -22,7 +22,8 @@ class Setting:
     Args:
         weights: The network's tensors.
         scheme: Protections of the analog code.
-        channel: The law at the age to design for.
+        channel: The law at the age to design for, the last of a span.
+        law: The law over all ages to design for.
         store: Error-free storage at that age.
         surveys: What is known of every tensor.
         cells_per_weight: All cells, side information included, over the number of weights.
@@ -31,6 +32,7 @@ class Setting:
     weights: Weights
     scheme: Scheme
     channel: Channel
+    law: Law
     store: Store
     surveys: tuple[TensorSurvey, ...] = field(repr=False)
     cells_per_weight: float
@@ -49,7 +51,7 @@ class Setting:
     def fixed_bytes(self) -> int:
         """Bytes of the tensors that do not."""
         return sum(
-            s.info.nbytes if s.kind == "raw" else FORMATS[s.kind].size(s.info.shape)
+            s.info.nbytes if s.kind == "raw" else NUMBER_FORMATS[s.kind].size(s.info.shape)
             for s in self.surveys
             if s.kind != "analog" and s.info.size
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from softcell.allocate.scheme import Scheme
 from softcell.codes.analog.value_range import Histogram
 from softcell.codes.digital.conventional import keeps_precision
+from softcell.codes.digital.vector_formats import CONSTANT, FLOAT12, NUMBER_FORMATS, is_constant
 from softcell.errors import InputError
 from softcell.weights import TensorInfo, Weights, tensor_of_bytes
 
@@ -28,7 +29,7 @@ class TensorSurvey:
     Args:
         info: Its name, shape and type.
         kind: "analog", or the number format that stores it error-free: "float32", "float16",
-            "int8", or "raw" for its own bytes.
+            "int8", "float12", "constant", or "raw" for its own bytes.
         magnitudes: Sizes of the weights that are not zero.
         zeros: Number of weights that are zero.
         variance: Mean square of the weights.
@@ -84,6 +85,7 @@ def survey(
     scheme: Scheme,
     *,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
+    vector_bits: int = 16,
     progress: Progress | None = None,
 ) -> list[TensorSurvey]:
     """Look at every tensor once.
@@ -93,15 +95,18 @@ def survey(
         scheme: The scheme that will store them.
         sensitivity: Diagonal Fisher information by tensor, of the tensor's shape. See
             `loss_weights` for tensors without.
+        vector_bits: Bits of a number in vectors, 16 or 12, where the scheme codes matrices.
         progress: Called after every tensor.
 
     Raises:
         InputError: There is no weight at all, a weight is not finite, or a sensitivity is not a
-            Fisher information of its tensor.
+            Fisher information of its tensor; or vectors are to have another number of bits.
     """
+    if vector_bits not in (12, 16):
+        raise InputError(f"numbers in vectors have 16 or 12 bits, got {vector_bits}")
     result = []
     for done, name in enumerate(weights.names, start=1):
-        result.append(_survey(weights, name, scheme))
+        result.append(_survey(weights, name, scheme, vector_bits))
         if progress:
             progress("survey", done, len(weights.names))
     if sum(each.info.size for each in result) == 0:
@@ -154,14 +159,14 @@ def loss_weights(variances: Mapping[str, float], fisher: Mapping[str, float]) ->
     }
 
 
-def _survey(weights: Weights, name: str, scheme: Scheme) -> TensorSurvey:
+def _survey(weights: Weights, name: str, scheme: Scheme, vector_bits: int) -> TensorSurvey:
     info = weights.info(name)
     nothing = Histogram(np.zeros(1), np.zeros(1))
     if info.dtype not in _FLOATS or info.size == 0:
         tensor_of_bytes(np.empty(0, np.uint8), info.dtype, name)  # refuses what cannot be restored
         return TensorSurvey(info, "raw", nothing)
     values = finite_weights(weights, name)
-    kind = _kind(info, values, scheme)
+    kind = _kind(info, values, scheme, vector_bits)
     if kind != "analog":
         return TensorSurvey(info, kind, nothing)
     sizes = Histogram.of(values, magnitudes=True)
@@ -191,11 +196,11 @@ def _felt_by_row(fisher: NDArray[np.floating], info: TensorInfo) -> NDArray[np.f
     return fisher.reshape(info.shape[0], -1).mean(axis=1, dtype=np.float64)
 
 
-def _kind(info: TensorInfo, values: NDArray[np.float32], scheme: Scheme) -> str:
+def _kind(info: TensorInfo, values: NDArray[np.float32], scheme: Scheme, vector_bits: int) -> str:
     if scheme.number_format is None:
         if len(info.shape) > 1:
             return "analog"
-        return _exact(info, values)
+        return _short(info, values, vector_bits)
     if scheme.number_format == "int8" and len(info.shape) < 2:
         return _exact(info, values)
     if scheme.number_format == "float32" and info.dtype in ("F16", "BF16"):
@@ -203,6 +208,15 @@ def _kind(info: TensorInfo, values: NDArray[np.float32], scheme: Scheme) -> str:
     if scheme.number_format == "float16" and info.dtype == "F16":
         return "raw"
     return scheme.number_format
+
+
+def _short(info: TensorInfo, values: NDArray[np.float32], vector_bits: int) -> str:
+    """Return the format of a vector where it may be shorter than that of `_exact`."""
+    if info.size > 2 and is_constant(values):
+        return CONSTANT
+    if vector_bits == 12 and NUMBER_FORMATS[FLOAT12].size(info.shape) < 2 * info.size:
+        return FLOAT12
+    return _exact(info, values)
 
 
 def _exact(info: TensorInfo, values: NDArray[np.float32]) -> str:

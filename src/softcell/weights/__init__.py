@@ -1,5 +1,6 @@
 """Networks as named tensors, read and written one at a time."""
 
+from softcell.weights.replaced import ReplacedWeights
 from softcell.weights.safetensors_file import (
     Weights,
     WeightsReader,
@@ -11,6 +12,7 @@ from softcell.weights.state_dict import StateDictWeights
 from softcell.weights.tensor_values import decode as tensor_of_bytes
 
 __all__ = [
+    "ReplacedWeights",
     "StateDictWeights",
     "TensorInfo",
     "Weights",

@@ -17,6 +17,8 @@ from softcell.codes.analog.coarse_code import (
     encode_parts,
     stored_deviation,
 )
+from softcell.codes.analog.lower_envelope import least_lines
+from softcell.codes.analog.source import shape_of
 from softcell.codes.digital import design_store
 from softcell.devices import parse_device
 from softcell.errors import FormatError, InputError
@@ -58,7 +60,7 @@ def test_the_lower_envelope_finds_the_least_line():
     a, b = rng.normal(size=300), rng.normal(size=300) ** 2
     a[10], b[10] = a[20], b[20] + 0.1  # equal slopes, one line above the other
     values = np.sort(rng.normal(size=500) * 3)
-    chosen = maps._least_lines(a, b, values)
+    chosen = least_lines(a, b, values)
     cost = b[None] - 2 * values[:, None] * a[None]
     np.testing.assert_allclose(cost[np.arange(500), chosen], cost.min(axis=1), rtol=1e-12)
 
@@ -194,6 +196,6 @@ def test_impossible_codes_are_refused():
 
 
 def test_the_shape_is_found():
-    assert maps.shape_of(drawn(GAUSSIAN, 50_000)) == GAUSSIAN
-    assert maps.shape_of(drawn(LAPLACIAN, 50_000)) == LAPLACIAN
-    assert maps.shape_of(np.zeros(5)) == len(maps.SHAPES) - 1
+    assert shape_of(drawn(GAUSSIAN, 50_000)) == GAUSSIAN
+    assert shape_of(drawn(LAPLACIAN, 50_000)) == LAPLACIAN
+    assert shape_of(np.zeros(5)) == len(maps.SHAPES) - 1

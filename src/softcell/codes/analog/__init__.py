@@ -10,6 +10,20 @@ from softcell.codes.analog.coarse_code import (
     encode_parts,
     stored_deviation,
 )
+from softcell.codes.analog.joint_code import (
+    JointCode,
+    decode_joint,
+    decode_joint_side,
+    encode_joint,
+    encode_joint_side,
+    joint_tables,
+)
+from softcell.codes.analog.packed_code import (
+    PackedCode,
+    PackedCodec,
+    decode_packed_side,
+    encode_packed_side,
+)
 from softcell.codes.analog.position_map import PositionMap, inverted_map, moments
 from softcell.codes.analog.side_information import (
     SideInformation,
@@ -18,6 +32,7 @@ from softcell.codes.analog.side_information import (
     side_bits,
     stored_range,
 )
+from softcell.codes.analog.stored_maps import Maps
 from softcell.codes.analog.tensor_code import (
     AnalogCode,
     Tables,
@@ -31,6 +46,10 @@ __all__ = [
     "AnalogCode",
     "CoarseCode",
     "Histogram",
+    "JointCode",
+    "Maps",
+    "PackedCode",
+    "PackedCodec",
     "PositionMap",
     "SideInformation",
     "Tables",
@@ -38,15 +57,22 @@ __all__ = [
     "choose_range",
     "decode_coarse_side",
     "decode_fine",
+    "decode_joint",
+    "decode_joint_side",
+    "decode_packed_side",
     "decode_parts",
     "decode_rows",
     "decode_side",
     "decoding_tables",
     "encode_coarse_side",
+    "encode_joint",
+    "encode_joint_side",
+    "encode_packed_side",
     "encode_parts",
     "encode_rows",
     "encode_side",
     "inverted_map",
+    "joint_tables",
     "map_of",
     "moments",
     "side_bits",

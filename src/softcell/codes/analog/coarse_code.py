@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from softcell.channel import Channel
+from softcell.channel import Law
 from softcell.codes.analog import coarse_to_fine as maps
 from softcell.codes.analog.row_counts import (
     ByteReader,
@@ -18,6 +18,7 @@ from softcell.codes.analog.row_counts import (
     encode_counts,
     leads,
 )
+from softcell.codes.analog.stored_maps import Maps, maps_of
 from softcell.codes.digital import Store
 from softcell.codes.digital.bfloat16 import expand, round_up
 from softcell.errors import FormatError, InputError
@@ -89,14 +90,14 @@ def decode_coarse_side(data: NDArray[np.uint8], rows: int) -> tuple[CoarseCode, 
 
 
 def encode_parts(
-    rows: NDArray[np.float32], code: CoarseCode, channel: Channel
+    rows: NDArray[np.float32], code: CoarseCode, law: Law
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the coarse bits of a tensor, one a byte, and the levels of its fine cells.
 
     Args:
         rows: Weights, shape (rows, columns), finite.
         code: The tensor's code.
-        channel: The law at the age that the code is designed for.
+        law: The law that the code is designed for.
 
     Returns:
         Bits, shape (coarse bits,), and level indices, shape (rows * columns,).
@@ -104,7 +105,7 @@ def encode_parts(
     parts = np.empty(rows.shape, np.uint8)
     fine = np.empty(rows.shape, np.uint8)
     for bits in np.unique(code.bits):
-        design = maps.design_map(channel, code.shape, int(bits))
+        design = maps.design_map(law, code.shape, int(bits))
         for row in np.flatnonzero(code.bits == bits):
             maps.encode(
                 rows[row],
@@ -128,11 +129,20 @@ def decode_parts(stream: NDArray[np.uint8], code: CoarseCode, columns: int) -> N
 
 
 def decoding_tables(
-    code: CoarseCode, design: Channel, at_reading: Channel
+    code: CoarseCode, design: Law | Maps, at_reading: Law
 ) -> dict[int, NDArray[np.float32]]:
-    """Return the estimates by number of coarse bits, for cells read at the second law's age."""
+    """Return the estimates by number of coarse bits, for cells read under the second law.
+
+    Over several ages they are those of a decoder that is not told which.
+
+    Args:
+        code: The tensor's code.
+        design: The law that it was designed for, or its maps.
+        at_reading: The law of its cells when they are read.
+    """
+    found = maps_of(design)
     return {
-        int(bits): maps.estimates(maps.design_map(design, code.shape, int(bits)), at_reading)
+        int(bits): maps.estimates(found.coarse_to_fine(code.shape, int(bits)), at_reading.average)
         for bits in np.unique(code.bits)
     }
 

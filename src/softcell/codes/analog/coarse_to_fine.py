@@ -23,21 +23,17 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.special import gamma
 
-from softcell.channel import Channel
+from softcell.channel import Law
+from softcell.codes.analog.design_cache import Arrays, kept
+from softcell.codes.analog.lower_envelope import least_lines
+from softcell.codes.analog.source import SHAPES, STEPS, source_density
 from softcell.errors import InputError
-
-SHAPES = (0.5, 0.6, 0.75, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
-"""Exponents of the generalised Gaussian densities that maps are designed for; 1 is Laplacian,
-2 Gaussian."""
 
 MOST_BITS = 6
 """Most coarse bits of a weight: three robust cells and the fine one."""
 
-STEPS = 12001
-"""Values that a map is designed on."""
-
+_VERSION = 1  # of the design; a change makes cached ones strangers
 _COARSER = 4  # readings are merged by fours while a map is designed
 
 
@@ -61,53 +57,26 @@ class CoarseToFineMap:
     density: NDArray[np.float64] = field(repr=False)
     distortion: float
 
+    def __post_init__(self) -> None:
+        for name in ("parts", "levels"):
+            array = getattr(self, name)
+            if array.shape != (STEPS,) or array.dtype != np.uint8:
+                raise InputError(f"{name} of a map need shape ({STEPS},) and type uint8")
+        if self.parts.max() >= 2**self.bits or not self.distortion >= 0:
+            raise InputError(f"a map of {self.bits} bits needs parts below {2**self.bits}")
+
     @property
     def values(self) -> NDArray[np.float64]:
         """Values that the map was designed on, shape (STEPS,)."""
         return np.linspace(-self.reach, self.reach, STEPS)
 
 
-def shape_of(weights: NDArray[np.floating]) -> int:
-    """Return the index in SHAPES whose ratio of mean size to deviation is the weights'.
-
-    Example:
-        >>> SHAPES[shape_of(np.random.default_rng(0).normal(size=10_000))]
-        2.0
-    """
-    deviation = float(np.sqrt(np.mean(np.square(weights, dtype=np.float64))))
-    return nearest_shape(float(np.mean(np.abs(weights), dtype=np.float64)), deviation)
-
-
-def nearest_shape(mean_size: float, deviation: float) -> int:
-    """Return the index in SHAPES that fits a mean size and a root mean square best."""
-    if deviation == 0:
-        return len(SHAPES) - 1
-    ratio = mean_size / deviation
-    shapes = np.array(SHAPES)
-    expected = gamma(2 / shapes) / np.sqrt(gamma(1 / shapes) * gamma(3 / shapes))
-    return int(np.abs(expected - ratio).argmin())
-
-
-def source_density(shape: int) -> tuple[float, NDArray[np.float64]]:
-    """Return the reach and the probabilities of the values of a unit-variance source.
-
-    Args:
-        shape: Index in SHAPES.
-    """
-    beta = SHAPES[shape]
-    scale = np.sqrt(gamma(1 / beta) / gamma(3 / beta))
-    reach = float(scale * 16 ** (1 / beta))  # exp(-16) of the density at its centre
-    values = np.linspace(-reach, reach, STEPS)
-    density = np.exp(-(np.abs(values / scale) ** beta))
-    return reach, density / density.sum()
-
-
 @lru_cache(maxsize=256)
-def design_map(channel: Channel, shape: int, bits: int, *, sweeps: int = 200) -> CoarseToFineMap:
+def design_map(law: Law, shape: int, bits: int, *, sweeps: int = 200) -> CoarseToFineMap:
     """Design the map of a source on a cell.
 
     Args:
-        channel: The law of the fine cell at the age to design for.
+        law: The law of the fine cell at the age, or over the ages, to design for.
         shape: Index in SHAPES.
         bits: Coarse bits of a value, from 0 to MOST_BITS.
         sweeps: Most alternations.
@@ -127,9 +96,25 @@ def design_map(channel: Channel, shape: int, bits: int, *, sweeps: int = 200) ->
     if not 0 <= bits <= MOST_BITS or not 0 <= shape < len(SHAPES):
         raise InputError(f"coarse bits go from 0 to {MOST_BITS}, shapes to {len(SHAPES) - 1}")
     reach, density = source_density(shape)
+
+    def make() -> Arrays:
+        return _designed(law, reach, density, bits, sweeps)
+
+    def design_of(found: Arrays) -> CoarseToFineMap:
+        parts, levels = found["parts"], found["levels"]
+        return CoarseToFineMap(bits, reach, parts, levels, density, float(found["distortion"]))
+
+    key = (_VERSION, law.digest, SHAPES[shape], STEPS, bits, sweeps)
+    return kept("coarse-to-fine", key, make, design_of)
+
+
+def _designed(
+    law: Law, reach: float, density: NDArray[np.float64], bits: int, sweeps: int
+) -> Arrays:
+    """Return part and level of each value, and the distortion, of the best of several starts."""
     values = np.linspace(-reach, reach, STEPS)
-    matrix = channel.matrix.reshape(len(channel.levels), -1, _COARSER).sum(axis=2)
-    order = np.argsort(channel.mean, kind="stable")
+    matrix = law.matrix.reshape(len(law.levels), -1, _COARSER).sum(axis=2)
+    order = np.argsort(law.mean, kind="stable")
     error, parts, levels = min(
         (
             _alternate(values, density, matrix, *start, 2**bits, sweeps)
@@ -137,22 +122,28 @@ def design_map(channel: Channel, shape: int, bits: int, *, sweeps: int = 200) ->
         ),
         key=lambda found: found[0],
     )
-    variance = float(density @ values**2)
-    return CoarseToFineMap(
-        bits, reach, parts.astype(np.uint8), levels.astype(np.uint8), density, error / variance
-    )
+    return {
+        "parts": parts.astype(np.uint8),
+        "levels": levels.astype(np.uint8),
+        "distortion": np.array(error / (density @ values**2)),
+    }
 
 
-def estimates(design: CoarseToFineMap, channel: Channel) -> NDArray[np.float32]:
-    """Return the value of each part and reading, for cells read at the channel's age.
+def estimates(design: CoarseToFineMap, law: Law) -> NDArray[np.float32]:
+    """Return the value of each part and reading, for cells read under a law.
+
+    Args:
+        design: The map.
+        law: The law of a cell at the age of reading, or the `average` over several ages for a
+            decoder that is not told which.
 
     Returns:
         Posterior means, shape (2**bits, R), in units of the source's deviation.
     """
     parts = 2**design.bits
-    symbols = design.parts.astype(np.int64) * len(channel.levels) + design.levels
-    mass, moment = _moments(symbols, design.density, design.values, parts, len(channel.levels))
-    return _posterior(mass, moment, channel.matrix).astype(np.float32)
+    symbols = design.parts.astype(np.int64) * len(law.levels) + design.levels
+    mass, moment = _moments(symbols, design.density, design.values, parts, len(law.levels))
+    return _posterior(mass, moment, law.matrix).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -177,7 +168,7 @@ def encode(
 
 @njit(cache=True, nogil=True)
 def decode(
-    parts: NDArray[np.uint8],
+    parts: NDArray[np.integer],
     bins: NDArray[np.int64],
     table: NDArray[np.float32],
     deviation: float,
@@ -241,40 +232,10 @@ def _alternate(
         mass, moment = _moments(part * levels + level, density, values, parts, levels)
         estimate = _posterior(mass, moment, matrix)
         a, b = (estimate @ matrix.T).ravel(), (estimate**2 @ matrix.T).ravel()
-        symbol = _least_lines(a, b, values)
+        symbol = least_lines(a, b, values)
         now = float(density @ (values**2 - 2 * values * a[symbol] + b[symbol]))
         part, level = symbol // levels, symbol % levels
         if error - now < 2e-5 * error:
             break
         error = now
     return now, part, level
-
-
-def _least_lines(a: NDArray, b: NDArray, values: NDArray) -> NDArray[np.int64]:
-    """Return for each value v (increasing) the index of the least line b - 2 v a.
-
-    Only lines on the lower envelope can win: they are found by a hull of the points (a, b).
-    """
-    order = np.lexsort((b, a))
-    hull = _lower_hull(a[order], b[order])
-    chosen = order[hull]
-    slope = np.diff(b[chosen]) / (2 * np.diff(a[chosen]))  # v at which the next line takes over
-    return chosen[np.searchsorted(slope, values)]
-
-
-@njit(cache=True, nogil=True)
-def _lower_hull(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the indices of the lower convex hull of points sorted by a, then b."""
-    hull = np.empty(a.size, np.int64)
-    size = 0
-    for i in range(a.size):
-        if size and a[i] == a[hull[size - 1]]:
-            continue
-        while size >= 2:
-            p, q = hull[size - 2], hull[size - 1]
-            if (b[q] - b[p]) * (a[i] - a[p]) < (b[i] - b[p]) * (a[q] - a[p]):
-                break
-            size -= 1
-        hull[size] = i
-        size += 1
-    return hull[:size]

@@ -1,0 +1,82 @@
+"""A weight matrix and its curvature, as the feedback loop takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate.survey import TensorSurvey, as_rows, finite_weights
+from softcell.curvature import Calibration
+from softcell.feedback.factor import FeedbackFactor, factorise
+from softcell.feedback.loop import StoreColumn, feedback_loop, weighted_error
+from softcell.weights import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class FeedbackLayer:
+    """One weight matrix in the loop, or in none if its curvature is not known.
+
+    Args:
+        name: Name of its tensor.
+        weights: The tensor's rows, float32, shape (rows, columns).
+        importance: What the loss feels of a squared error in each row, shape (rows,): twice nats
+            for each squared unit.
+        covariance: Curvature of a row over its mean diagonal, shape (groups, columns, columns); or
+            None for an open loop, where errors are taken as independent.
+        factor: The covariance, factored; None for an open loop.
+    """
+
+    name: str
+    weights: NDArray[np.float32] = field(repr=False)
+    importance: NDArray[np.float64] = field(repr=False)
+    covariance: NDArray[np.float32] | None = field(default=None, repr=False)
+    factor: FeedbackFactor | None = field(default=None, repr=False)
+
+    @property
+    def mean_pivot(self) -> float:
+        """What is left of an error's loss when later columns absorb it, on average over columns."""
+        return 1.0 if self.factor is None else float(self.factor.pivots.mean())
+
+    def store(self, store: StoreColumn) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Store the matrix column by column; return targets and what the decoder sees."""
+        if self.factor is not None:
+            return feedback_loop(self.weights, self.factor, store)
+        seen = np.empty_like(self.weights)
+        for column in range(self.weights.shape[1]):
+            seen[:, column] = store(column, self.weights[:, column].copy())
+        return self.weights, seen
+
+    def loss(self, seen: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return twice the loss of each row to second order, shape (rows,)."""
+        if self.covariance is None:
+            error = seen.astype(np.float64) - self.weights
+            return self.importance * np.square(error).sum(axis=1)
+        return self.importance * weighted_error(self.weights, seen, self.covariance)
+
+
+def feedback_layer(
+    weights: Weights, tensor: TensorSurvey, calibration: Calibration | None
+) -> FeedbackLayer:
+    """Return a tensor as the loop takes it.
+
+    Args:
+        weights: The network's tensors.
+        tensor: What is known of the tensor.
+        calibration: Holds the curvature of tensors. One that is not there, or whose curvature is
+            cut into blocks because it is so wide, is stored in an open loop.
+    """
+    name = tensor.info.name
+    rows = as_rows(finite_weights(weights, name))
+    curvature = None if calibration is None else calibration.layers.get(name)
+    if calibration is None or curvature is None or curvature.rows.size != len(rows):
+        return FeedbackLayer(name, rows, tensor.importance)
+    mean = np.einsum("gkk->g", curvature.covariance, dtype=np.float64) / curvature.columns
+    scale = np.maximum(mean, np.finfo(np.float64).tiny)[:, None, None]
+    covariance = (curvature.covariance / scale).astype(np.float32)
+    # Second moments of inputs say nothing of one layer's weight against another's.
+    importance = curvature.rows.astype(np.float64)
+    if calibration.kind != "fisher":
+        importance = tensor.importance
+    return FeedbackLayer(name, rows, importance, covariance, factorise(covariance))

@@ -1,0 +1,117 @@
+"""Memories that are programmed a column at a time and read back at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.channel import Channel
+from softcell.devices import LEVELS, Device
+from softcell.errors import InputError
+from softcell.feedback.loop import StoreColumn
+from softcell.streams import Stream
+
+
+class Memory(Protocol):
+    """Cells that can be programmed and verified: simulated, or on a bench."""
+
+    def program(
+        self, region: str, places: NDArray[np.int64], levels: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Program cells and return a verifying read of each.
+
+        Args:
+            region: Name of the cells' region, such as "cells/conv1.weight".
+            places: Places of the cells in the region, shape (cells,).
+            levels: Level index of each, 0 to 255, shape (cells,).
+
+        Returns:
+            Readings on the device's reading axis, shape (cells,).
+        """
+        ...
+
+
+class ColumnCodec(Protocol):
+    """A code that turns one column of a tensor's matrix into levels, and readings into weights."""
+
+    def places(self, column: int) -> NDArray[np.int64]:
+        """Return the places of a column's cells among those of the tensor, shape (cells,)."""
+        ...
+
+    def encode_column(self, column: int, targets: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return their level indices, shape (cells,), for targets of shape (rows,)."""
+        ...
+
+    def decode_column(
+        self,
+        column: int,
+        readings: NDArray[np.float32],
+        targets: NDArray[np.float32],
+        law: Channel,
+    ) -> NDArray[np.float32]:
+        """Return the weights, shape (rows,), that readings of shape (cells,) stand for.
+
+        Of the targets is taken what the decoder has besides the readings: signs that are stored
+        without error, parts in robust cells.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SimulatedMemory:
+    """Cells of a simulated chip.
+
+    What is drawn for a cell depends on the seed, its region and its place alone, so that this is
+    the chip that an image would be written to in one go with the same seed.
+
+    Args:
+        device: The kind of cells.
+        seed: Which chip: an integer from 0.
+        verify_reads: Verifying reads of a cell, which are averaged; from 1.
+
+    Raises:
+        InputError: No verifying read, or no such seed.
+    """
+
+    device: Device
+    seed: int
+    verify_reads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.verify_reads < 1:
+            raise InputError(f"expected at least 1 verifying read, got {self.verify_reads}")
+        Stream.of(self.seed, "")
+
+    def program(
+        self, region: str, places: NDArray[np.int64], levels: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Write cells and return the mean of their verifying reads, shape (cells,)."""
+        plain = levels.astype(np.float32) / np.float32(LEVELS - 1)
+        writing = Stream.of(self.seed, f"write/{region}").cells(places)
+        cells = self.device.write(plain, stream=writing)
+        total = np.zeros(len(places), np.float32)
+        for number in range(self.verify_reads):
+            reading = Stream.of(self.seed, f"verify/{number}/{region}").cells(places)
+            total += self.device.read(cells, stream=reading)
+        return total / np.float32(self.verify_reads)
+
+
+def into(memory: Memory, region: str, codec: ColumnCodec, law: Channel) -> StoreColumn:
+    """Return how the feedback loop stores a column in a memory.
+
+    Args:
+        memory: Where columns are programmed.
+        region: Name of the tensor's cells.
+        codec: The tensor's code.
+        law: Law of the cells at the age of the verifying read.
+    """
+
+    def store(column: int, targets: NDArray[np.float32]) -> NDArray[np.float32]:
+        levels = codec.encode_column(column, targets)
+        readings = memory.program(region, codec.places(column), levels)
+        return codec.decode_column(column, readings, targets, law)
+
+    return store
