@@ -38,6 +38,7 @@ CODES = {
     "sign+adaptive": FULL,
     "sign+adaptive+sparsity": FULL,
     "coarse-to-fine": TABLE,
+    "joint-map": TABLE,
     "hybrid": FULL,
     "entropy-coded": FULL,
     "strong-digital": FULL,

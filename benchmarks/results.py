@@ -8,6 +8,7 @@ The page is made from those files: `--page` makes it without measuring.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rich.console import Console
 from softcell.allocate import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
 from softcell.durations import format_age, parse_age
+from softcell.evaluate.correction import task_loops
 from softcell.evaluate.results import Result, read_results, write_results
 from softcell.evaluate.sensitivity import task_fisher
 from softcell.evaluate.tasks import load_task
@@ -25,6 +27,12 @@ HERE = Path(__file__).parent
 FOLDER = HERE / "results"
 PAGE = HERE.parent / "docs/results.md"
 LARGE = ("combined", "coarse-to-fine", "strong-digital")
+RESNET56 = (("packed", 1.05), ("packed", 0.75), ("strong-digital", 0.62))
+RESNET20 = (
+    *(("packed", 1.05), ("packed", 0.85), ("strong-digital", 0.85)),
+    *(("combined", 2.0), ("coarse-to-fine", 1.25), ("joint-map", 1.25)),
+)
+QUIET, NOISY = "pcm-partial-reset:read_noise=0", "pcm-partial-reset:read_noise=0.038"
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,21 @@ class Run:
     age: str = "0"
     schemes: tuple[str, ...] = SCHEMES
     cells: tuple[float, ...] = (1.0, 2.0, 4.0)
+    loop: tuple[tuple[str, float], ...] = ()
+    """Schemes that go through the feedback loop, with their cells per weight, in place of these."""
 
     @property
     def name(self) -> str:
-        parts = [self.task, self.model, self.device]
-        return "-".join([*parts, self.age] if self.age != "0" else parts)
+        parts = [self.task, self.model, self.device.replace(":", "-").replace("=", "-")]
+        age = [self.age] if self.age != "0" else []
+        return "-".join([*parts, *age, *(["loop"] if self.loop else [])])
+
+    @property
+    def rows(self) -> list[tuple[str, tuple[float, ...]]]:
+        """Schemes, each with its cells per weight."""
+        if self.loop:
+            return [(scheme, (cells,)) for scheme, cells in self.loop]
+        return [(scheme, self.cells) for scheme in self.schemes]
 
 
 RUNS = (
@@ -66,10 +84,21 @@ RUNS = (
     Run("imagenet", "mobilenet_v1_025", schemes=(*CONVENTIONAL, "naive", *LARGE), cells=(2.0, 4.0)),
     Run("imagenet", "squeezenet1_1", schemes=(*CONVENTIONAL, *LARGE), cells=(3.0,)),
     Run("imagenet", "mobilenet_v2", schemes=(*CONVENTIONAL, *LARGE), cells=(3.0,)),
+    Run("cifar10", "resnet56", loop=RESNET56),
+    Run("cifar10", "resnet20", loop=RESNET20),
+    Run("cifar10", "resnet56", QUIET, loop=(("packed", 0.75),)),
+    Run("cifar10", "resnet56", NOISY, loop=(("packed", 0.75),)),
+    Run("cifar10", "resnet20", "pcm-mushroom", "1d", loop=(("packed", 1.05),)),
+    Run("cifar10", "resnet20", "pcm-mushroom", "1y", loop=(("packed", 1.05),)),
+    Run("cifar10", "resnet20", "pcm-mushroom", "10y", loop=(("packed", 1.05),)),
+    Run("mnist", "lenet5", loop=(("packed", 0.6), ("strong-digital", 0.4))),
+    Run("imagenet", "mobilenet_v1_025", loop=(("strong-digital", 2.0), ("packed", 2.0))),
+    Run("imagenet", "squeezenet1_1", loop=(("strong-digital", 1.5), ("packed", 1.5))),
+    Run("imagenet", "mobilenet_v2", loop=(("strong-digital", 2.0), ("packed", 2.0))),
 )
 
 
-def measure(run: Run, seeds: int, fresh: bool) -> list[Result]:
+def measure(run: Run, seeds: int, fresh: bool, only: Sequence[str]) -> None:
     path = FOLDER / f"{run.name}.json"
     known = read_results(path) if path.exists() and not fresh else []
     task = load_task(run.task, run.model)
@@ -83,19 +112,45 @@ def measure(run: Run, seeds: int, fresh: bool) -> list[Result]:
         model=task.model,
         images=task.images,
     )
+    loops = task_loops(task) if run.loop else (None,)
     rows: list[Result] = []
-    for row in compare(
-        experiment, schemes=run.schemes, cells_per_weight=run.cells, seeds=seeds, known=known
-    ):
-        rows.append(row)
-        FOLDER.mkdir(exist_ok=True)
-        write_results(path, rows)
-        print(
-            f"{run.name:40} {row.scheme:34} {row.cells_per_weight:7.3f} cells "
-            f"{100 * row.accuracy_mean:6.2f} % {row.sdr_db:6.2f} dB",
-            flush=True,
-        )
-    return rows
+    for scheme, cells in run.rows:
+        if only and scheme not in only:
+            continue
+        for row in compare(
+            experiment,
+            schemes=(scheme,),
+            cells_per_weight=cells,
+            seeds=seeds,
+            known=known,
+            loops=loops,
+        ):
+            rows.append(row)
+            FOLDER.mkdir(exist_ok=True)
+            others = {row.key for row in rows}
+            write_results(path, [*rows, *(row for row in known if row.key not in others)])
+            print(
+                f"{run.name:40} {row.scheme:34} {way(row):15} {row.cells_per_weight:7.3f} cells "
+                f"{100 * row.accuracy_mean:6.2f} % {row.sdr_db:6.2f} dB",
+                flush=True,
+            )
+
+
+def way(row: Result) -> str:
+    """Return how a network went through the loop, in words."""
+    if row.feedback:
+        return "closed"
+    return "open, corrected" if row.drift_corrected else "open"
+
+
+WEIGHTS = {
+    "resnet20": 271_098,
+    "resnet56": 857_082,
+    "lenet5": 431_080,
+    "mobilenet_v1_025": 475_544,
+    "squeezenet1_1": 1_235_496,
+    "mobilenet_v2": 3_487_816,
+}
 
 
 def page() -> str:
@@ -109,6 +164,8 @@ def page() -> str:
 
 
 def section(rows: list[Result]) -> str:
+    if any(row.feedback for row in rows):
+        return loop_section(rows)
     first = rows[0]
     age = f", read after {format_age(first.age_seconds)}" if first.age_seconds else ""
     lines = [
@@ -131,6 +188,31 @@ def section(rows: list[Result]) -> str:
             f"| {row.scheme}{failed} | {row.cells_per_weight:.2f} "
             f"| {row.side_cells_per_weight:.2f} | {100 * row.accuracy_mean:.2f} % "
             f"({low:.2f} to {high:.2f}) | {drop:.2f} | {row.sdr_db:.1f} | {limit:.2f} | {over} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def loop_section(rows: list[Result]) -> str:
+    first = rows[0]
+    age = f", read after {format_age(first.age_seconds)}" if first.age_seconds else ""
+    lines = [
+        f"## Through the feedback loop: {first.model} ({first.task}) on {first.device}{age}",
+        "",
+        f"float32: {100 * first.float_accuracy:.2f} % on {first.images} images; {first.seeds} "
+        f"chips a row; reading is {100 * first.read_noise_share:.1f} % of a cell's variance.",
+        "",
+        "| scheme | loop | decoder | cells/weight | accuracy, 95 % interval | drop | SDR (dB) "
+        "| pulses and verifying reads a weight |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        low, high = (100 * x for x in row.accuracy_ci95)
+        drop = round(100 * (row.float_accuracy - row.accuracy_mean), 2) + 0.0
+        pulses = row.programmed_cells / WEIGHTS[first.model]
+        lines.append(
+            f"| {row.scheme} | {way(row)} | {row.decoder} | {row.cells_per_weight:.2f} "
+            f"| {100 * row.accuracy_mean:.2f} % ({low:.2f} to {high:.2f}) | {drop:.2f} "
+            f"| {row.sdr_db:.1f} | {pulses:.2f}, {pulses * row.verify_reads:.2f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -158,15 +240,17 @@ ImageNet images seem to be from the training pool: use those figures for differe
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", help="task/model of the networks to measure")
+    parser.add_argument("--only", nargs="*", help="task/model, or names, of what to measure")
+    parser.add_argument("--schemes", nargs="*", help="measure these alone, keep the others")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--fresh", action="store_true", help="measure everything again")
     parser.add_argument("--page", action="store_true", help="make the page without measuring")
     args = parser.parse_args()
     for run in RUNS:
-        if args.page or (args.only and f"{run.task}/{run.model}" not in args.only):
+        wanted = not args.only or {f"{run.task}/{run.model}", run.name} & set(args.only)
+        if args.page or not wanted:
             continue
-        measure(run, args.seeds, args.fresh)
+        measure(run, args.seeds, args.fresh, args.schemes or ())
     PAGE.write_text(page(), encoding="utf-8")
     Console().print(f"wrote {PAGE.name}")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softcell.durations import format_age, parse_age
+from softcell.durations import Ages, format_age, parse_age, parse_ages
 from softcell.errors import InputError
 
 
@@ -80,3 +83,34 @@ def test_the_largest_unit_that_is_whole(seconds, text):
 @given(seconds=st.floats(0, 1e12) | st.integers(0, 10**10))
 def test_what_is_written_is_read(seconds):
     assert parse_age(format_age(seconds)) == seconds
+
+
+def test_spans_of_ages():
+    assert parse_ages("1d..10y") == Ages(86_400.0, 315_576_000.0)
+    assert parse_ages(" 20s .. 1m ", told=False) == Ages(20.0, 60.0, told=False)
+    for one in ("1h", 3600, "3600", "1h..60m"):
+        assert parse_ages(one) == Ages(3600.0, 3600.0)
+        assert parse_ages(one).single
+    assert str(parse_ages("1d..10y")) == "1d..10y"
+    assert str(parse_ages(90.0)) == "90s"
+
+
+@pytest.mark.parametrize(
+    "text", ["10y..1d", "..1d", "1d..", "1d...2d", "1d..2d..3d", "-1..5", "a..b", "..", "1d-2d"]
+)
+def test_what_is_no_span(text):
+    with pytest.raises(InputError):
+        parse_ages(text)
+
+
+def test_one_age_is_always_told():
+    with pytest.raises(InputError, match="needs a span"):
+        parse_ages("1d", told=False)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_spaced_ages_keep_their_ends_and_grow_evenly(count):
+    ages = Ages(0.0, 1e9).spaced(count)
+    assert (len(ages), ages[0], ages[-1]) == (count, 0.0, 1e9)
+    steps = [math.log1p(b) - math.log1p(a) for a, b in itertools.pairwise(ages)]
+    assert max(steps) == pytest.approx(min(steps), rel=1e-6)

@@ -92,7 +92,7 @@ FAST = ("plain", "all_zeros", "vectors", "scalars", "empty")
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ODD]
 
 
-@pytest.mark.parametrize("scheme", ["coarse-to-fine", "hybrid", "entropy-coded"])
+@pytest.mark.parametrize("scheme", ["coarse-to-fine", "hybrid", "joint-map", "entropy-coded"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_other_codes_keep_to_the_target(name, scheme, tmp_path):
     state = ODD[name]
@@ -106,7 +106,10 @@ def test_the_other_codes_keep_to_the_target(name, scheme, tmp_path):
             continue
         if header.cells > target * weights:
             codes = [t.code for t in plan.tensors if t.code is not None]
-            assert all(not code.bits.any() for code in codes)  # no coarse bits at all
+            if scheme == "joint-map":
+                assert all((code.cells == 1).all() for code in codes)
+            else:
+                assert all(not code.bits.any() for code in codes)  # no coarse bits at all
         with CellImage(path) as image:
             restored = dict(Restoration(image, SimulatedChip(image, seed=0)).tensors())
         for key, values in state.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softcell.evaluate.cache import cache_folder
+from softcell.cache import cache_folder
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 

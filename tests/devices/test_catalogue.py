@@ -70,7 +70,7 @@ def test_specification_is_read_from_the_inside_out():
     [
         ("flash", "unknown device 'flash'; known: pcm-partial-reset, .*, or a .toml file"),
         ("", "unknown device ''"),
-        ("pcm-sweep:snr_db=3", "unknown device 'pcm-sweep:snr_db=3'"),
+        ("pcm-sweep:snr_db=3", "unknown option 'snr_db'; known: read_noise"),
         ("gaussian:snr=3", "unknown option 'snr'; known: snr_db"),
         ("gaussian:snr_db=loud", "snr_db must be a number, got 'loud'"),
         ("gaussian:snr_db", "snr_db must be a number, got ''"),
@@ -162,6 +162,27 @@ def test_a_device_file_gives_the_same_cell(name, tmp_path):
     assert again.definition() == device.definition()
     assert parse_device(str(file)).definition() == device.definition()
     assert device_toml(again) == file.read_text(encoding="utf-8")
+
+
+def test_a_measured_device_takes_another_read_noise():
+    usual, other = (
+        parse_device("pcm-partial-reset"),
+        parse_device("pcm-partial-reset:read_noise=0.03"),
+    )
+    levels = np.full(20000, 0.2, np.float32)  # a level of 0.09 in all
+    for device, noise in ((usual, 0.019), (other, 0.03)):
+        cells = device.write(levels, stream=Stream.of(0, "write"))
+        first, second = (device.read(cells, stream=Stream.of(0, f"read {i}")) for i in range(2))
+        assert np.std(first - second) == pytest.approx(noise * np.sqrt(2), rel=0.03)
+        # Programming makes up the rest: what is measured in all stays.
+        assert np.std(first) == pytest.approx(0.087, rel=0.1)
+    assert other.name == "pcm-partial-reset:read_noise=0.03"
+    for name in (other.name, "rram-reset:read_noise=0+stuck:low=0.1,high=0"):
+        assert device_of(parse_device(name).definition()).name == name
+    assert parse_device("pcm-partial-reset").read_noise == 0.019
+    for value in ("-1", "nan", "inf"):
+        with pytest.raises(InputError, match="read noise must be at least 0"):
+            parse_device(f"pcm-sweep:read_noise={value}")
 
 
 def test_a_file_name_may_hold_a_plus_and_be_wrapped(tmp_path):

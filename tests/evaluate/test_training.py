@@ -8,7 +8,6 @@ import torch
 
 from softcell.errors import InputError, SoftcellError
 from softcell.evaluate import training
-from softcell.evaluate.cache import cache_folder
 from softcell.evaluate.datasets import DATASETS, Images
 from softcell.evaluate.networks import DigitsCNN
 from softcell.evaluate.tasks import load_task
@@ -137,20 +136,6 @@ def test_what_has_no_recipe_is_refused():
 def test_recipes_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         replace(DIGITS, **wrong)
-
-
-def test_the_cache_folder_follows_the_platform(monkeypatch, tmp_path):
-    monkeypatch.setenv("SOFTCELL_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("SOFTCELL_CACHE")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setattr("sys.platform", "linux")
-    assert cache_folder() == tmp_path / "xdg" / "softcell"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == tmp_path / ".cache" / "softcell"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert cache_folder() == tmp_path / "Library" / "Caches" / "softcell"
 
 
 @pytest.mark.slow

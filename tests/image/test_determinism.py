@@ -9,7 +9,7 @@ import pytest
 
 from softcell.allocate import make_plan
 from softcell.devices import parse_device
-from softcell.image import coarse_tensor, restore
+from softcell.image import coarse_tensor, joint_tensor, restore
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
@@ -36,7 +36,7 @@ EXACT = ("int8", "entropy-coded")
 
 # Coarse-to-fine maps take long to design, and one device is as good as another to them.
 CASES = [(scheme, device) for device in DEVICES for scheme in ("naive", "combined", *EXACT)]
-CASES += [(scheme, DEVICES[1]) for scheme in ("coarse-to-fine", "hybrid")]
+CASES += [(scheme, DEVICES[1]) for scheme in ("coarse-to-fine", "hybrid", "joint-map")]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1].split('+')[0]}")
@@ -87,6 +87,7 @@ def test_neither_threads_nor_runs_matter(path, monkeypatch):
     for cells, frames in ((1 << 10, 8), (1 << 8, 16), (1 << 24, 8)):
         monkeypatch.setattr(restore, "RUN_CELLS", cells)
         monkeypatch.setattr(coarse_tensor, "RUN_CELLS", cells)
+        monkeypatch.setattr(joint_tensor, "RUN_CELLS", cells)
         monkeypatch.setattr(restore, "STORE_RUN", frames)
         for threads in (1, 3):
             assert restored(path, threads=threads) == whole

@@ -1,5 +1,6 @@
 """The law of a cell: transition probabilities, capacity, constellations, posteriors."""
 
+from softcell.channel.aged import SPAN_AGES, AgedChannel, Law, law_of
 from softcell.channel.capacity import Capacity, capacity, mutual_information
 from softcell.channel.channel import (
     READINGS,
@@ -12,13 +13,17 @@ from softcell.channel.constellation import Constellation, constellation, decisio
 
 __all__ = [
     "READINGS",
+    "SPAN_AGES",
+    "AgedChannel",
     "Capacity",
     "Channel",
     "Constellation",
+    "Law",
     "capacity",
     "channel_of",
     "constellation",
     "decisions",
+    "law_of",
     "log_likelihood_ratios",
     "mutual_information",
     "posterior_mean",

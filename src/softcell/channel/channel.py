@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -40,6 +42,16 @@ class Channel:
                 f"matrix of that shape, got {self.matrix.shape}"
             )
 
+    @property
+    def matrices(self) -> NDArray[np.float64]:
+        """Transition matrix at its one age, shape (1, L, R), as laws over several ages have it."""
+        return self.matrix[None]
+
+    @property
+    def average(self) -> Channel:
+        """The law for a decoder that is not told the age: at one age, the same."""
+        return self
+
     @cached_property
     def readings(self) -> NDArray[np.float64]:
         """Reading that stands for each bin, shape (R,): its centre."""
@@ -64,6 +76,14 @@ class Channel:
         """Capacity in bits per cell and the distribution of levels that reaches it."""
         return capacity(self.matrix)
 
+    @cached_property
+    def digest(self) -> str:
+        """Name of the law: equal for equal levels, edges and probabilities alone."""
+        digest = hashlib.blake2b(repr(self.matrix.shape).encode(), digest_size=16)
+        for array in (self.levels, self.edges, self.matrix):
+            digest.update(np.ascontiguousarray(array, "<f8").tobytes())
+        return digest.hexdigest()
+
     def bins(self, readings: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the bin of each reading, same shape.
 
@@ -82,22 +102,41 @@ class Channel:
 
 
 @lru_cache(maxsize=64)
-def _cached(definition: str, age_seconds: float) -> Channel:
-    device = device_of(json.loads(definition))
+def _cached(definition: str, age_seconds: float, edge_data: bytes) -> Channel:
+    device, edges = device_of(json.loads(definition)), np.frombuffer(edge_data)
     levels = np.linspace(0, 1, LEVELS)
-    low, high = device.span(age_seconds)
-    if not low < high:
-        raise InputError(f"{device.name} reads {low:g} at every level: it stores nothing")
-    edges = np.concatenate([[-np.inf], np.linspace(low, high, READINGS - 1), [np.inf]])
     return Channel(levels, edges, device.law(levels, edges, age_seconds), age_seconds)
 
 
-def channel_of(device: Device, age_seconds: float = 0.0) -> Channel:
+def edges_over(device: Device, ages: Sequence[float]) -> NDArray[np.float64]:
+    """Return the edges of READINGS bins over all likely readings of a device at some ages.
+
+    Args:
+        device: The device.
+        ages: Ages in seconds.
+
+    Raises:
+        InputError: An age is negative or not finite, or the device reads the same at every level.
+    """
+    for age in ages:
+        if not (np.isfinite(age) and age >= 0):
+            raise InputError(f"an age must be finite and at least 0 s, got {age}")
+    spans = [device.span(age) for age in ages]
+    low, high = min(low for low, _ in spans), max(high for _, high in spans)
+    if not low < high:
+        raise InputError(f"{device.name} reads {low:g} at every level: it stores nothing")
+    return np.concatenate([[-np.inf], np.linspace(low, high, READINGS - 1), [np.inf]])
+
+
+def channel_of(
+    device: Device, age_seconds: float = 0.0, *, edges: NDArray[np.float64] | None = None
+) -> Channel:
     """Return the channel of a device that is read at an age.
 
     Args:
         device: The device.
         age_seconds: Time between writing and reading, at least 0.
+        edges: Edges of the bins; by default those of `edges_over` at that age.
 
     Raises:
         InputError: The age is not such a time, or the device reads the same at every level.
@@ -107,9 +146,9 @@ def channel_of(device: Device, age_seconds: float = 0.0) -> Channel:
         >>> round(channel_of(parse_device("ideal")).capacity.bits, 3)
         8.0
     """
-    if not (np.isfinite(age_seconds) and age_seconds >= 0):
-        raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
-    return _cached(json.dumps(device.definition(), sort_keys=True), float(age_seconds))
+    own = edges_over(device, [age_seconds]) if edges is None else edges
+    definition = json.dumps(device.definition(), sort_keys=True)
+    return _cached(definition, float(age_seconds), own.tobytes())
 
 
 def posterior_mean(

@@ -18,6 +18,7 @@ from softcell.cli.evaluate import evaluate
 from softcell.cli.export import export
 from softcell.cli.fit import fit
 from softcell.cli.info import info
+from softcell.cli.program import program as program_chip
 from softcell.cli.prune import prune
 from softcell.cli.read import read
 from softcell.cli.train import train
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "info": info,
     "export": export,
     "decode": decode,
+    "program": program_chip,
     "prune": prune,
     "calibrate": calibrate,
     "train": train,
@@ -106,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _complain(f"{error.format_message()} (see {_help_of(arguments)})", USER_ERROR)
     except SoftcellError as error:
+        _drop_output()
         return _complain(str(error), USER_ERROR)
     except OSError as error:
         _drop_output()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from softcell.cli.experiment import own_experiment, task_experiment
+from softcell.cli.experiment import own_experiment, task_experiment, task_loops
 from softcell.cli.options import (
     DEFAULT_DEVICE,
     DEFAULT_TASK,
@@ -65,6 +65,17 @@ def compare(
     images: ImagesOption = None,
     sensitivity: SensitivityOption = None,
     no_sensitivity: NoSensitivityFlag = False,
+    feedback: Annotated[
+        bool,
+        typer.Option(
+            "--feedback",
+            help="Write through the feedback loop, too: open, open with drift correction, closed.",
+        ),
+    ] = False,
+    verify_reads: Annotated[
+        int,
+        typer.Option("--verify-reads", min=1, help="Verifying reads of a cell in the loop."),
+    ] = 1,
     json_file: JsonFile = None,
     plot: Annotated[
         Path | None,
@@ -81,12 +92,16 @@ def compare(
     Every scheme stores the network on several simulated chips, each written and read once. The
     Fisher information that `combined` needs is computed once and kept in the cache folder.
 
+    With --feedback, every scheme that can be written column by column has three rows: the open loop
+    with normalisations folded, the same with drift correction, and the closed loop.
+
     The JSON file is written anew after every row, so that an interruption loses at most one;
     with --resume the rows that it holds are not measured again.
 
     Example:
       softcell compare --task digits --seeds 3 --json digits.json --plot digits.svg
       softcell compare --task cifar10 --model resnet20 --age 10y --json r20.json --resume
+      softcell compare --task digits --feedback --schemes packed,strong-digital
       softcell compare --network model.safetensors --evaluate my_module:evaluate
     """
     from softcell.devices import parse_device
@@ -106,6 +121,11 @@ def compare(
     results: list[Result] = []
     with progress_bars() as progress:
         if network is not None and evaluate is not None:
+            if feedback:
+                raise InputError(
+                    "--feedback needs one of the tasks; for a network of your own give "
+                    "`softcell write` a calibration and its module"
+                )
             experiment = own_experiment(
                 network, evaluate, chosen, age_seconds=seconds, sensitivity=sensitivity
             )
@@ -121,7 +141,13 @@ def compare(
                 no_sensitivity=no_sensitivity,
                 progress=progress,
             )
-        progress("schemes", 0, len(rows))
+        loops: Sequence[trials.Loop | None] = (None,)
+        if feedback:
+            loops = task_loops(
+                task, model, images=images, verify_reads=verify_reads, progress=progress
+            )
+        rows_in_all = trials.count_rows(rows, loops)
+        progress("schemes", 0, rows_in_all)
         for result in trials.compare(
             experiment,
             schemes=names,
@@ -129,11 +155,12 @@ def compare(
             seeds=seeds,
             first_seed=seed,
             known=file.known,
+            loops=loops,
             progress=progress,
         ):
             results.append(result)
             file.write(results)
-            progress("schemes", len(results), len(rows))
+            progress("schemes", len(results), rows_in_all)
     if plot is not None:
         write_plot(results, plot)
     print_results(results, file)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from softcell.cli.options import AgeOption, JsonFlag
+from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag
 from softcell.cli.output import planned_age, print_read_report, require_writable
 from softcell.cli.progress import progress_bars
 
@@ -27,6 +27,7 @@ def decode(
         Path, typer.Option("--output", "-o", metavar="MODEL", help="Safetensors file to write.")
     ],
     age: AgeOption = "0",
+    age_unknown: AgeUnknownFlag = False,
     as_json: JsonFlag = False,
 ) -> int:
     """Decode readings that were measured on a chip.
@@ -41,5 +42,7 @@ def decode(
     require_writable(output, image, readings)
     planned = planned_age(image)
     with progress_bars() as progress:
-        report = api.restore(image, output, readings=readings, age=age, progress=progress)
+        report = api.restore(
+            image, output, readings=readings, age=age, age_unknown=age_unknown, progress=progress
+        )
     return print_read_report(report, output, planned=planned, as_json=as_json)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softcell.cli.own_code import guarded, imported
 from softcell.cli.progress import Progress, counting
-from softcell.errors import InputError, SoftcellError
 
 if TYPE_CHECKING:
     from softcell.devices import Device
-    from softcell.evaluate.trials import Experiment
+    from softcell.evaluate.trials import Experiment, Loop
 
 _CALIBRATION_IMAGES = 2000
 
@@ -81,6 +78,31 @@ def task_experiment(
     )
 
 
+def task_loops(
+    task: str,
+    model: str | None,
+    *,
+    images: int | None,
+    verify_reads: int,
+    progress: Progress,
+) -> Sequence[Loop]:
+    """Return the ways through the feedback loop that are compared on a task.
+
+    Args:
+        task: Name of the task.
+        model: Name of its network; None for its first.
+        images: Number of test images; None for all.
+        verify_reads: Verifying reads of a cell.
+        progress: Reports calibration.
+    """
+    from softcell.evaluate.correction import task_loops as loops
+    from softcell.evaluate.tasks import load_task
+
+    loaded = load_task(task, model, images=images, progress=counting(progress, "training"))
+    count = counting(progress, "calibration images")
+    return loops(loaded, verify_reads=verify_reads, progress=count)
+
+
 def own_experiment(
     network: Path,
     function: str,
@@ -104,7 +126,7 @@ def own_experiment(
     from softcell.evaluate.trials import Experiment
     from softcell.weights import WeightsReader
 
-    evaluate = _imported(function)
+    evaluate = imported(function, "--evaluate")
     state = read_network(network)
     types = _torch_types(network)
 
@@ -112,7 +134,7 @@ def own_experiment(
         import torch
 
         tensors = {n: torch.tensor(v).to(types[n]) for n, v in restored.items()}
-        return _guarded(lambda: evaluate(tensors), function)
+        return guarded(lambda: evaluate(tensors), f"--evaluate {function}")
 
     return Experiment(
         state=state,
@@ -146,33 +168,3 @@ def _torch_types(path: Path) -> dict[str, Any]:
             name: special.get(weights.info(name).dtype, torch.from_numpy(weights.read(name)).dtype)
             for name in weights.names
         }
-
-
-def _imported(function: str) -> Callable[[Any], Any]:
-    module_name, _, name = function.partition(":")
-    if not module_name or not name:
-        raise InputError(f"--evaluate: expected module:function, got {function!r}")
-    sys.path.insert(0, "")  # the current folder, as `python -m` has it
-    try:
-        module = _guarded(lambda: importlib.import_module(module_name), function)
-    finally:
-        sys.path.remove("")
-    found = getattr(module, name, None)
-    if not callable(found):
-        raise InputError(f"--evaluate: module {module_name} has no function {name!r}")
-    return found
-
-
-def _guarded(call: Callable[[], Any], function: str) -> Any:
-    """Call a user's code; say in one line what went wrong in it, and where."""
-    try:
-        return call()
-    except SoftcellError:
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)[1:]
-        own = [f for f in frames if not f.filename.startswith("<frozen")]
-        where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
-        raise InputError(
-            f"--evaluate {function} failed{where}: {type(error).__name__}: {error}"
-        ) from error

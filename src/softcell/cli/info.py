@@ -47,7 +47,9 @@ def _summary(header: ImageHeader) -> dict[str, Any]:
     return {
         "scheme": header.scheme,
         "device": header.device.name,
+        "chip": header.chip,
         "age_seconds": header.age_seconds,
+        "first_age_seconds": header.ages.first,
         "weights": header.weights,
         "cells": header.cells,
         "analog_cells": header.analog_cells,
@@ -86,7 +88,6 @@ def _tensor(header: ImageHeader, tensor: ImageTensor) -> dict[str, Any]:
 
 
 def _facts(header: ImageHeader, image: Path, verified: bool) -> list[tuple[str, str]]:
-    from softcell.durations import format_age
 
     axis = header.device.level_axis
     checked = "checksums agree" if verified else "checksums not looked at"
@@ -94,7 +95,8 @@ def _facts(header: ImageHeader, image: Path, verified: bool) -> list[tuple[str, 
     return [
         ("image", f"{image}, {image.stat().st_size:,} bytes, {checked}"),
         ("scheme", header.scheme),
-        ("device", f"{header.device.name}, planned for {format_age(header.age_seconds)}"),
+        ("device", f"{header.device.name}, planned for {header.ages}"),
+        ("chip", "any" if header.chip is None else f"{header.chip} alone"),
         ("weights", f"{header.weights:,}"),
         ("cells", f"{header.cells:,} ({header.analog_cells:,} analog)"),
         (

@@ -25,6 +25,23 @@ DeviceOption = Annotated[
 AgeOption = Annotated[
     str, typer.Option("--age", metavar="AGE", help="Age of the cells: 20s, 1h, 30d or 10y.")
 ]
+AgesOption = Annotated[
+    str,
+    typer.Option(
+        "--age",
+        metavar="AGE[..AGE]",
+        help="Age up to which the cells must be readable, such as 20s, 1h, 30d or 10y; or a span "
+        "of ages, such as 1d..10y, for which coarse-to-fine, hybrid and joint-map are designed.",
+    ),
+]
+AgeUnknownFlag = Annotated[
+    bool,
+    typer.Option(
+        "--age-unknown",
+        help="The decoder is not told the age: for coarse-to-fine, hybrid and joint-map, written "
+        "for a span of ages.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which simulated chip.")]
 FirstSeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="Seed of the first chip; the others count on.")

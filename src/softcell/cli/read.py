@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from softcell.cli.options import AgeOption, JsonFlag, SeedOption
+from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag
 from softcell.cli.output import planned_age, print_read_report, require_writable
 from softcell.cli.progress import progress_bars
+from softcell.errors import InputError
 
 
 def read(
@@ -18,22 +19,42 @@ def read(
         Path, typer.Option("--output", "-o", metavar="MODEL", help="Safetensors file to write.")
     ],
     age: AgeOption = "0",
-    seed: SeedOption = 0,
+    age_unknown: AgeUnknownFlag = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Which simulated chip; by default 0.")
+    ] = None,
+    chip: Annotated[
+        Path | None,
+        typer.Option("--chip", metavar="CHIP", help="Read the chip that `write --chip` kept."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Read an image from a simulated chip and decode it.
 
-    The image is written to the chip of --seed, the chip ages by --age, and every cell is read once.
+    The image is written to the chip of --seed, or has been written to that of --chip; the chip ages
+    to --age, and every cell is read once. An image of a closed write loop is for one chip alone.
 
     Exit status 1 says that code words could not be corrected: the weights are there, but wrong.
 
     Example:
       softcell read model.cells --age 10y --seed 3 -o restored.safetensors
+      softcell read model.cells --age 10y --age-unknown -o restored.safetensors
+      softcell read model.cells --chip chip.safetensors --age 10y -o restored.safetensors
     """
     from softcell import api
 
-    require_writable(output, image)
+    if chip is not None and seed is not None:
+        raise InputError(f"{chip} is a chip already; leave out --seed")
+    require_writable(output, image, chip)
     planned = planned_age(image)
     with progress_bars() as progress:
-        report = api.restore(image, output, seed=seed, age=age, progress=progress)
+        report = api.restore(
+            image,
+            output,
+            seed=seed or 0,
+            chip=chip,
+            age=age,
+            age_unknown=age_unknown,
+            progress=progress,
+        )
     return print_read_report(report, output, planned=planned, as_json=as_json)

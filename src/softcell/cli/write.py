@@ -7,16 +7,31 @@ from typing import Annotated
 
 import typer
 
+from softcell.cli.feedback import (
+    LOOP_CELLS,
+    CorrectionModelOption,
+    CorrectionTaskOption,
+    InputsOption,
+    ModuleOption,
+    VerifyReadsOption,
+    correction,
+    note_no_correction,
+    print_written,
+    written_values,
+)
 from softcell.cli.options import (
     DEFAULT_CELLS,
     DEFAULT_DEVICE,
-    AgeOption,
+    AgesOption,
+    AgeUnknownFlag,
     DeviceOption,
     JsonFlag,
+    SeedOption,
     SensitivityOption,
 )
-from softcell.cli.output import print_facts, print_json, print_note, require_writable
+from softcell.cli.output import print_json, print_note, require_writable
 from softcell.cli.progress import progress_bars
+from softcell.errors import InputError
 
 
 def write(
@@ -26,53 +41,105 @@ def write(
     ],
     device: DeviceOption = DEFAULT_DEVICE,
     scheme: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--scheme",
             help="float32, float16 or int8; naive, combined, or protections joined by +: "
-            "inversion, sign, adaptive, sparsity, sensitivity.",
+            "inversion, sign, adaptive, sparsity, sensitivity; or a code of its own: "
+            "coarse-to-fine, hybrid, joint-map, packed, fixed-length, entropy-coded, "
+            "strong-digital. By default combined, and packed with --feedback.",
         ),
-    ] = "combined",
+    ] = None,
     cells_per_weight: Annotated[
         float | None,
         typer.Option(
             "--cells-per-weight",
             metavar="N",
-            help=f"All cells over all weights, for analog schemes; by default {DEFAULT_CELLS:g}.",
+            help="All cells over all weights, for analog schemes; by default "
+            f"{DEFAULT_CELLS:g}, and {LOOP_CELLS:g} with --feedback.",
         ),
     ] = None,
-    age: AgeOption = "0",
+    age: AgesOption = "0",
+    age_unknown: AgeUnknownFlag = False,
     sensitivity: SensitivityOption = None,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(
+            "--feedback",
+            metavar="FILE",
+            help="Close the write loop, by what `softcell calibrate` found of the network: columns "
+            "still to be written absorb the error of those that are.",
+        ),
+    ] = None,
+    chip: Annotated[
+        Path | None,
+        typer.Option(
+            "--chip", metavar="CHIP", help="Keep the simulated chip that the image is written to."
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    verify_reads: VerifyReadsOption = 1,
+    task: CorrectionTaskOption = None,
+    model: CorrectionModelOption = None,
+    module: ModuleOption = None,
+    inputs: InputsOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a network to a cell image.
 
     The image holds the level of every cell and what a decoder needs; its cells can be decoded at
-    any age up to --age.
+    any age up to --age. For a span of ages, coarse-to-fine, hybrid, joint-map and packed leave the
+    least mean error over it; with --age-unknown for a decoder that does not know the age.
+
+    With --feedback image and simulated chip come into being together: each column of weights is
+    written to the chip of --seed and read back before the next one. The image is for that chip
+    alone, unless the scheme stores all weights error-free.
 
     Example:
       softcell write model.safetensors -o model.cells --cells-per-weight 2 --age 10y
       softcell write model.safetensors -o model.cells --scheme int8 --device rram-wan
+      softcell write model.safetensors -o model.cells --scheme joint-map --age 1d..10y
+      softcell write model.safetensors --feedback calibration.safetensors --task digits -o x.cells
+      softcell write model.safetensors --feedback calibration.safetensors --module my_module:make
+        --inputs inputs.safetensors --chip chip.safetensors --seed 7 -o model.cells
     """
     from softcell import api
-    from softcell.allocate import parse_scheme
-    from softcell.curvature import load_fisher
-    from softcell.durations import format_age
+    from softcell.allocate import PACKED, parse_scheme
+    from softcell.curvature import load_calibration, load_fisher
 
-    require_writable(output, network, sensitivity)
-    analog = parse_scheme(scheme).number_format is None
+    for path in (output, chip) if chip else (output,):
+        require_writable(path, network, sensitivity, feedback, inputs)
+    if chip is not None and chip.resolve() == output.resolve():
+        raise InputError(f"{output} is to hold the image; keep the chip under another name")
+    if feedback is None and (task or model or module or inputs or verify_reads != 1):
+        raise InputError("--task, --module and --verify-reads are for --feedback; give it, too")
+    chosen = scheme or ("combined" if feedback is None else PACKED)
+    analog = parse_scheme(chosen).number_format is None
     if not analog and cells_per_weight is not None:
-        print_note(f"note: {scheme} has a fixed number of cells, --cells-per-weight is not used")
-    target = (DEFAULT_CELLS if cells_per_weight is None else cells_per_weight) if analog else None
+        print_note(f"note: {chosen} has a fixed number of cells, --cells-per-weight is not used")
+    usual = DEFAULT_CELLS if feedback is None else LOOP_CELLS
+    target = (usual if cells_per_weight is None else cells_per_weight) if analog else None
+    calibration = load_calibration(feedback) if feedback else None
     with progress_bars() as progress:
+        correct = None
+        if calibration is not None:
+            correct = correction(
+                network, task=task, model=model, module=module, inputs=inputs, progress=progress
+            )
         header = api.write(
             network,
             output,
             device=device,
-            scheme=scheme,
+            scheme=chosen,
             cells_per_weight=target,
             age=age,
+            age_unknown=age_unknown,
             sensitivity=load_fisher(sensitivity) if sensitivity else None,
+            calibration=calibration,
+            correct=correct,
+            verify_reads=verify_reads,
+            chip=chip,
+            seed=seed,
             progress=progress,
         )
     if target is not None and header.cells_per_weight > target * (1 + 1e-9):
@@ -80,31 +147,10 @@ def write(
             f"note: {header.cells_per_weight:.3f} cells per weight instead of {target:g}: one cell "
             "for each weight and the side information already take so many"
         )
+    if calibration is not None:
+        note_no_correction(correct)
+    reads = verify_reads if header.chip else 0
     if as_json:
-        print_json(
-            {
-                "output": str(output),
-                "scheme": header.scheme,
-                "device": header.device.name,
-                "age_seconds": header.age_seconds,
-                "weights": header.weights,
-                "cells": header.cells,
-                "analog_cells": header.analog_cells,
-                "store_cells": header.store_cells,
-                "cells_per_weight": header.cells_per_weight,
-                "side_cells_per_weight": header.side_cells_per_weight,
-            }
-        )
-        return
-    store = header.store_cells / header.weights
-    print_facts(
-        [
-            ("image", f"{output}, {output.stat().st_size:,} bytes"),
-            ("scheme", f"{scheme} on {header.device.name}, for {format_age(header.age_seconds)}"),
-            ("weights", f"{header.weights:,}"),
-            ("cells", f"{header.cells:,}"),
-            ("cells per weight", f"{header.cells_per_weight:.3f}"),
-            ("  analog", f"{header.analog_cells / header.weights:.3f}"),
-            ("  digital", f"{store:.3f} ({header.side_cells_per_weight:.3f} side information)"),
-        ]
-    )
+        print_json(written_values(header, output, reads))
+    else:
+        print_written(header, output, reads)

@@ -6,6 +6,7 @@ from softcell.devices.fitting import fit_measurements
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.mushroom import MushroomCell
+from softcell.devices.noise_share import read_noise_share
 from softcell.devices.reference import GaussianCell, IdealCell
 from softcell.devices.wan import WanCell
 
@@ -28,4 +29,5 @@ __all__ = [
     "fit_measurements",
     "load_device",
     "parse_device",
+    "read_noise_share",
 ]

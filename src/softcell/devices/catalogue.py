@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from softcell.devices.device import Axis, Device
+from softcell.devices.device import Axis, Device, shortest
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.mushroom import MushroomCell
@@ -28,6 +29,7 @@ MODELS: Mapping[str, Callable[..., Device]] = {
     "ideal": IdealCell,
 }
 MEASURED = ("pcm-partial-reset", "pcm-sweep", "rram-reset")
+_STATED = frozenset({"read_noise"})  # what the user may know better of a measured device
 IMPERFECTIONS: Mapping[str, Callable[..., Device]] = {
     "stuck": Stuck,
     "spread": Spread,
@@ -64,7 +66,9 @@ def parse_device(text: str) -> Device:
 
     Args:
         text: `NAME`, `NAME:option=value,...` or a path to a TOML file from `softcell fit`,
-            followed by any number of `+imperfection:option=value,...`, the innermost first.
+            followed by any number of `+imperfection:option=value,...`, the innermost first. A
+            packaged measured device takes `read_noise`, the standard deviation of reading alone on
+            the reading axis; programming makes up the rest of the measured one.
 
     Raises:
         InputError: An unknown name or option, or an unreadable file.
@@ -83,7 +87,9 @@ def parse_device(text: str) -> Device:
     device = _base(parts[0])
     for part in parts[1:]:
         kind, _, options = part.partition(":")
-        device = IMPERFECTIONS[kind](device, **_options(part, options))
+        device = IMPERFECTIONS[kind](
+            device, **_options(part, options, _fields(IMPERFECTIONS[kind]))
+        )
     return device
 
 
@@ -168,17 +174,22 @@ def device_toml(device: Device) -> str:
 
 
 @lru_cache(maxsize=32)
-def _packaged(name: str) -> Device:
+def _packaged(name: str) -> MeasuredCell:
     text = (resources.files("softcell.devices") / "coefficients" / f"{name}.toml").read_text()
-    return device_of(tomllib.loads(text))
+    return _measured(tomllib.loads(text))
 
 
 def _base(text: str) -> Device:
     name, _, options = text.partition(":")
     if name in MODELS:
-        return MODELS[name](**_options(text, options, MODELS[name]))
-    if text in MEASURED:
-        return _packaged(text)
+        return MODELS[name](**_options(text, options, _fields(MODELS[name])))
+    if name in MEASURED:
+        stated = _options(text, options, _STATED)
+        device = _packaged(name)
+        if not stated:
+            return device
+        noise = stated["read_noise"]
+        return replace(device, label=f"{name}:read_noise={shortest(noise)}", read_noise=noise)
     if text.endswith(".toml") or Path(text).is_file():
         return load_device(text)
     raise InputError(
@@ -186,11 +197,11 @@ def _base(text: str) -> Device:
     )
 
 
-def _options(
-    text: str, options: str, make: Callable[..., Device] | None = None
-) -> dict[str, float]:
-    make = make or IMPERFECTIONS[text.partition(":")[0]]
-    known = {f for f in getattr(make, "__dataclass_fields__", {}) if f != "of"}
+def _fields(make: Callable[..., Device]) -> frozenset[str]:
+    return frozenset(getattr(make, "__dataclass_fields__", {})) - {"of"}
+
+
+def _options(text: str, options: str, known: frozenset[str]) -> dict[str, float]:
     values: dict[str, float] = {}
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")

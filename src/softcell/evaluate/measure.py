@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Progress
+from softcell.allocate import Progress, parse_scheme
 from softcell.channel import channel_of
+from softcell.devices import read_noise_share
 from softcell.errors import InputError
 from softcell.evaluate.bounds import least_cells_per_weight
 from softcell.evaluate.results import Result
@@ -54,28 +55,58 @@ def measure_image(
         FormatError: The image is damaged.
         DecodingError: Side information was lost.
     """
-    if seeds < 1:
-        raise InputError(f"expected at least 1 seed, got {seeds}")
-    accuracies, reports = [], []
+    chips = [(Path(path), first_seed + number) for number in range(seeds)]
+    return measure_chips(experiment, chips, target=target, label=label, progress=progress)
+
+
+def measure_chips(
+    experiment: Experiment,
+    chips: Iterable[tuple[Path, int]],
+    *,
+    target: float | None = None,
+    label: str = "chips",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
+    """Evaluate what chips give back, each written with an image of its own or all with one.
+
+    Args:
+        experiment: As for `measure_image`.
+        chips: Image and seed of each chip, the seeds counting on; all images of one scheme. They
+            are taken one at a time, so that images may come into being as they are asked for.
+        target: Cells per weight that were asked for, for the record.
+        label: What is told to `progress`.
+        progress: Called after each chip.
+        settings: Further fields of the result.
+
+    Raises:
+        InputError: There is no chip, or an image holds other tensors than the network.
+        FormatError: An image is damaged.
+        DecodingError: Side information was lost.
+    """
+    accuracies, reports, headers, seeds = [], [], [], []
     errors = np.zeros(2)
-    with CellImage(path) as image:
-        header = image.header
-        _require_same(experiment, {t.info.name: t.info.shape for t in header.tensors}, str(path))
-        channel = channel_of(header.device, experiment.age_seconds)
-        for number in range(seeds):
-            chip = SimulatedChip(
-                image, seed=first_seed + number, age_seconds=experiment.age_seconds
-            )
+    for path, seed in chips:
+        with CellImage(path) as image:
+            headers.append(image.header)
+            shapes = {t.info.name: t.info.shape for t in image.header.tensors}
+            _require_same(experiment, shapes, str(path))
+            chip = SimulatedChip(image, seed=seed, age_seconds=experiment.age_seconds)
             restoration = Restoration(image, chip)
             restored = dict(restoration.tensors())
             reports.append(restoration.report)
-            errors += _errors(experiment, restored)
-            accuracies.append(experiment.accuracy(restored))
-            if progress:
-                progress(label, number + 1, seeds)
+        errors += _errors(experiment, restored)
+        accuracies.append(experiment.accuracy(restored))
+        seeds.append(seed)
+        if progress:
+            progress(label, len(seeds), len(seeds))
+    if not seeds:
+        raise InputError("expected at least 1 seed, got 0")
     mean, interval = mean_and_ci95(accuracies)
-    total, weighted = errors / seeds
+    total, weighted = errors / len(seeds)
     bound, _ = experiment.bound()
+    header = headers[0]
+    capacity = channel_of(header.device, experiment.age_seconds).capacity.bits
     return Result(
         task=experiment.task,
         model=experiment.model,
@@ -83,23 +114,25 @@ def measure_image(
         age_seconds=experiment.age_seconds,
         scheme=header.scheme,
         target_cells_per_weight=target,
-        cells_per_weight=header.cells_per_weight,
-        side_cells_per_weight=header.side_cells_per_weight,
+        cells_per_weight=float(np.mean([h.cells_per_weight for h in headers])),
+        side_cells_per_weight=float(np.mean([h.side_cells_per_weight for h in headers])),
         accuracy_mean=mean,
         accuracy_ci95=interval,
         float_accuracy=experiment.float_accuracy,
-        seeds=seeds,
+        seeds=len(seeds),
         images=experiment.images,
         sdr_db=_sdr_db(experiment, total),
-        limit_cells_per_weight=least_cells_per_weight(
-            bound, weighted, channel.capacity.bits, header.weights
-        ),
-        capacity_bits=channel.capacity.bits,
+        limit_cells_per_weight=least_cells_per_weight(bound, weighted, capacity, header.weights),
+        capacity_bits=capacity,
         code_words=sum(r.frames for r in reports),
         failed_code_words=sum(r.failed for r in reports),
-        first_seed=first_seed,
+        first_seed=seeds[0],
         accuracies=tuple(accuracies),
         version=VERSION,
+        decoder=parse_scheme(header.scheme).decoder,
+        read_noise_share=read_noise_share(header.device),
+        programmed_cells=header.analog_cells if settings.get("verify_reads") else 0,
+        **settings,
     )
 
 

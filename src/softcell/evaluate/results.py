@@ -47,6 +47,14 @@ class Result:
         first_seed: The chips' seeds count from here.
         accuracies: Accuracy of each chip.
         version: Version of softcell.
+        decoder: "table" if weights are decoded by a look-up of their cells' readings, "full" if
+            by error correction or entropy decoding; "" in results of before it was recorded.
+        feedback: Whether the network went through the feedback loop.
+        drift_corrected: Whether biases and normalisations were corrected for the drift of
+            activations.
+        read_noise_share: Share of reading in the variance of a fresh cell, from 0 to 1.
+        verify_reads: Verifying reads of each cell that was programmed in the loop.
+        programmed_cells: Cells of a chip that were programmed column by column, one pulse each.
     """
 
     task: str
@@ -70,6 +78,12 @@ class Result:
     first_seed: int = 0
     accuracies: tuple[float, ...] = field(default=(), repr=False)
     version: str = ""
+    decoder: str = ""
+    feedback: bool = False
+    drift_corrected: bool = False
+    read_noise_share: float = 0.0
+    verify_reads: int = 0
+    programmed_cells: int = 0
 
     def __post_init__(self) -> None:
         for name, kind in _TEXT_OR_NUMBER.items():
@@ -91,7 +105,7 @@ class Result:
         return (
             *(self.task, self.model, self.device, self.age_seconds, self.scheme),
             *(self.target_cells_per_weight, self.seeds, self.first_seed, self.images),
-            self.version,
+            *(self.version, self.feedback, self.drift_corrected, self.verify_reads),
         )
 
 

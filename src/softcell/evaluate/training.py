@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from softcell.cache import cache_folder
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.evaluate import preprocessing
-from softcell.evaluate.cache import cache_folder
 from softcell.evaluate.datasets import DATASETS, Images
 from softcell.evaluate.networks import DigitsCNN, LeNet5, LeNet300, with_weights
 from softcell.evaluate.preprocessing import Preprocessing, random_offsets, shifted

@@ -14,22 +14,45 @@ from numpy.typing import NDArray
 
 from softcell.allocate import (
     SCHEMES,
+    Plan,
     Progress,
     loss_weights,
     make_plan,
     parse_scheme,
 )
+from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.errors import InputError
 from softcell.evaluate.bounds import ModelBound, tensor_source
-from softcell.evaluate.measure import measure_image
+from softcell.evaluate.measure import measure_chips
 from softcell.evaluate.results import Result
+from softcell.feedback.memory import SimulatedMemory
+from softcell.image.closed_loop import Correct, folded, write_closed_loop
+from softcell.image.readings import simulated_chip
 from softcell.image.write import write_image
 from softcell.version import VERSION
 from softcell.weights import StateDictWeights, Weights
 
 Evaluate = Callable[[Mapping[str, NDArray[Any]]], float]
 """How good are these weights? More is better."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """How a network goes through the feedback loop.
+
+    Args:
+        calibration: Curvature of its layers.
+        correct: Corrects biases and normalisations for the drift of activations; None for not.
+        feedback: False to write column by column and carry no error on, for comparison.
+        verify_reads: Verifying reads of a cell, which are averaged.
+    """
+
+    calibration: Calibration = field(repr=False)
+    correct: Correct | None = None
+    feedback: bool = True
+    verify_reads: int = 1
+
 
 DEFAULT_CELLS = (1.0, 2.0, 4.0)
 """Cells per weight at which schemes are compared."""
@@ -124,6 +147,7 @@ def run_trials(
     cells_per_weight: float | None = None,
     seeds: int = 10,
     first_seed: int = 0,
+    loop: Loop | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Store a network by one scheme on several chips and evaluate what they give back.
@@ -134,33 +158,74 @@ def run_trials(
         cells_per_weight: For analog schemes, all cells over all weights.
         seeds: Number of chips, each written and read independently.
         first_seed: Seed of the first chip; the others count on.
+        loop: How the network goes through the feedback loop, each chip by itself; None if not.
         progress: Called after each chip.
 
     Raises:
         InputError: A setting or the network cannot be used.
         InfeasibleError: The device cannot hold error-free bits.
     """
-    with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
+    if seeds < 1:
+        raise InputError(f"expected at least 1 seed, got {seeds}")
+    with tempfile.TemporaryDirectory(prefix="softcell-") as folder, experiment.weights() as weights:
         path = Path(folder) / "image.cells"
-        with experiment.weights() as weights:
-            plan = make_plan(
-                weights,
-                experiment.device,
-                scheme,
-                cells_per_weight=cells_per_weight,
-                age_seconds=experiment.age_seconds,
-                sensitivity=experiment.sensitivity,
-            )
-            write_image(weights, plan, path)
-        return measure_image(
-            experiment,
-            path,
-            target=cells_per_weight,
-            seeds=seeds,
-            first_seed=first_seed,
-            label=_label(scheme, cells_per_weight),
+        given = weights if loop is None else folded(weights, loop.calibration)
+        plan = make_plan(
+            given,
+            experiment.device,
+            scheme,
+            cells_per_weight=cells_per_weight,
+            age_seconds=experiment.age_seconds,
+            sensitivity=experiment.sensitivity,
+            vector_bits=16 if loop is None else 12,
+            calibration=loop.calibration if loop is not None and loop.feedback else None,
+            verify_reads=1 if loop is None else loop.verify_reads,
             progress=progress,
         )
+        label = _label(scheme, cells_per_weight)
+        counted = _counted(progress, seeds)
+        if loop is None:
+            write_image(weights, plan, path)
+            chips = [(path, first_seed + number) for number in range(seeds)]
+            return measure_chips(
+                experiment, chips, target=cells_per_weight, label=label, progress=counted
+            )
+        written = _written(given, plan, loop, path, range(first_seed, first_seed + seeds))
+        return measure_chips(
+            experiment,
+            written,
+            target=cells_per_weight,
+            label=label,
+            progress=counted,
+            feedback=loop.feedback,
+            drift_corrected=loop.correct is not None,
+            verify_reads=loop.verify_reads if plan.uses_cells else 0,
+        )
+
+
+def _written(
+    weights: Weights, plan: Plan, loop: Loop, path: Path, seeds: Sequence[int]
+) -> Iterator[tuple[Path, int]]:
+    """Yield the image of each chip; one that no cell was verified for serves them all."""
+    for seed in seeds:
+        if plan.uses_cells or seed == seeds[0]:
+            write_closed_loop(
+                weights,
+                plan,
+                loop.calibration,
+                path,
+                memory=SimulatedMemory(plan.device, seed, loop.verify_reads),
+                chip=simulated_chip(seed) if plan.uses_cells else None,
+                correct=loop.correct,
+                feedback=loop.feedback,
+            )
+        yield path, seed
+
+
+def _counted(progress: Progress | None, seeds: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda what, done, _: progress(what, done, seeds)
 
 
 def compare(
@@ -171,6 +236,7 @@ def compare(
     seeds: int = 10,
     first_seed: int = 0,
     known: Sequence[Result] = (),
+    loops: Sequence[Loop | None] = (None,),
     progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Yield the result of every scheme, analog ones at several numbers of cells.
@@ -182,25 +248,42 @@ def compare(
         seeds: Number of chips for each.
         first_seed: Seed of the first chip, the same for every scheme.
         known: Results of an earlier run; those that match are not measured again.
+        loops: Ways through the feedback loop, each a row of its own; None for no loop. Conventional
+            formats and codes that the loop cannot write have one row without it.
         progress: Called after each chip.
     """
     done = {result.key: result for result in known}
     for scheme, cells in grid(schemes, cells_per_weight):
-        key = (
-            *(experiment.task, experiment.model, experiment.device.name, experiment.age_seconds),
-            *(scheme, cells, seeds, first_seed, experiment.images, VERSION),
-        )
-        if key in done:
-            yield done[key]
-            continue
-        yield run_trials(
-            experiment,
-            scheme,
-            cells_per_weight=cells,
-            seeds=seeds,
-            first_seed=first_seed,
-            progress=progress,
-        )
+        for loop in _loops_of(scheme, loops):
+            verified = loop is not None and not parse_scheme(scheme).entropy_coded
+            key = (
+                *(experiment.task, experiment.model, experiment.device.name),
+                *(experiment.age_seconds, scheme, cells, seeds, first_seed, experiment.images),
+                *(VERSION, loop is not None and loop.feedback),
+                *(loop is not None and loop.correct is not None,),
+                *(loop.verify_reads if loop is not None and verified else 0,),
+            )
+            if key in done:
+                yield done[key]
+                continue
+            yield run_trials(
+                experiment,
+                scheme,
+                cells_per_weight=cells,
+                seeds=seeds,
+                first_seed=first_seed,
+                loop=loop,
+                progress=progress,
+            )
+
+
+def count_rows(rows: Sequence[tuple[str, float | None]], loops: Sequence[Loop | None]) -> int:
+    """Return how many results `compare` yields for the rows of a grid."""
+    return sum(len(_loops_of(scheme, loops)) for scheme, _ in rows)
+
+
+def _loops_of(scheme: str, loops: Sequence[Loop | None]) -> Sequence[Loop | None]:
+    return loops if parse_scheme(scheme).takes_feedback else (None,)
 
 
 def grid(
@@ -230,6 +313,7 @@ __all__ = [
     "DEFAULT_CELLS",
     "Evaluate",
     "Experiment",
+    "Loop",
     "compare",
     "grid",
     "run_trials",

@@ -11,9 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED
-from softcell.codes.digital import FORMATS, FRAMES, DigitalStore, SoftStore, Store
+from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED, FIXED_LENGTH, JOINT_MAP, PACKED
+from softcell.codes.digital import FRAMES, NUMBER_FORMATS, DigitalStore, SoftStore, Store
 from softcell.devices import Device, device_of
+from softcell.durations import Ages
 from softcell.errors import FormatError, SoftcellError
 from softcell.image.container import Container
 from softcell.weights import TensorInfo
@@ -40,7 +41,8 @@ class ImageTensor:
 
     Args:
         info: Name, shape and type.
-        kind: "analog", "coarse-to-fine", "entropy-coded", a number format, or "raw".
+        kind: "analog", "coarse-to-fine", "joint-map", "packed", "fixed-length",
+            "entropy-coded", a number format, or "raw".
         offset: Where its bytes begin in the digital store.
         nbytes: Number of its bytes in the digital store.
         cells: Number of its analog cells.
@@ -53,8 +55,8 @@ class ImageTensor:
     cells: int
 
     def __post_init__(self) -> None:
-        coded = self.kind in ("analog", COARSE_TO_FINE)
-        if not coded and self.kind not in (ENTROPY_CODED, "raw", *FORMATS):
+        coded = self.kind in ("analog", COARSE_TO_FINE, JOINT_MAP, PACKED, FIXED_LENGTH)
+        if not coded and self.kind not in (ENTROPY_CODED, "raw", *NUMBER_FORMATS):
             raise FormatError(f"tensor {self.info.name!r} is of unknown kind {self.kind!r}")
         if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and not coded):
             raise FormatError(f"tensor {self.info.name!r} has an impossible place or size")
@@ -62,9 +64,12 @@ class ImageTensor:
         expected = {
             "analog": self.nbytes,
             COARSE_TO_FINE: self.nbytes,
+            JOINT_MAP: self.nbytes,
+            PACKED: self.nbytes,
+            FIXED_LENGTH: self.nbytes,
             ENTROPY_CODED: self.nbytes,
             "raw": self.info.nbytes,
-            **{name: size and each.size(self.info.shape) for name, each in FORMATS.items()},
+            **{name: size and each.size(self.info.shape) for name, each in NUMBER_FORMATS.items()},
         }
         if self.nbytes != expected[self.kind] or (self.nbytes == 0) != (size == 0):
             raise FormatError(f"tensor {self.info.name!r} has {self.nbytes} bytes, not its size")
@@ -77,24 +82,24 @@ class ImageHeader:
     Args:
         scheme: Name of the scheme.
         device: Device that the levels are for.
-        age_seconds: Age up to which the plan keeps the cells readable.
+        ages: Age up to which the plan keeps the cells readable, or the span of ages it is for.
         store: Layout of the digital store.
         store_bytes: Information bytes in the digital store.
         payload_bytes: Those among them that are weights, and not side information.
         tensors: The tensors in their order.
+        chip: The one chip that the levels are for, such as "simulated:7"; None for any.
     """
 
     scheme: str
     device: Device
-    age_seconds: float
+    ages: Ages
     store: Store
     store_bytes: int
     payload_bytes: int
     tensors: tuple[ImageTensor, ...] = field(repr=False)
+    chip: str | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.age_seconds) and self.age_seconds >= 0):
-            raise FormatError(f"an age must be finite and at least 0 s, got {self.age_seconds}")
         if len({tensor.info.name for tensor in self.tensors}) != len(self.tensors):
             raise FormatError("two tensors have the same name")
         end = 0
@@ -104,6 +109,11 @@ class ImageHeader:
             end += tensor.nbytes
         if end != self.store_bytes or not 0 <= self.payload_bytes <= end or self.weights == 0:
             raise FormatError(f"tensors of {end} bytes do not fill a store of {self.store_bytes}")
+
+    @property
+    def age_seconds(self) -> float:
+        """Age up to which the plan keeps the cells readable."""
+        return self.ages.last
 
     @property
     def weights(self) -> int:
@@ -140,8 +150,11 @@ class ImageHeader:
         """Return plain values from which `header_of` makes the same header."""
         return {
             "scheme": self.scheme,
+            **({"chip": self.chip} if self.chip is not None else {}),
             "device": self.device.definition(),
-            "age_seconds": self.age_seconds,
+            "age_seconds": self.ages.last,
+            **({} if self.ages.single else {"first_age_seconds": self.ages.first}),
+            **({} if self.ages.single else {"age_told": self.ages.told}),
             "store": {
                 "kind": next(kind for kind, of in _STORES.items() if isinstance(self.store, of)),
                 **asdict(self.store),
@@ -161,6 +174,14 @@ class ImageHeader:
                 for t in self.tensors
             ],
         }
+
+
+def _ages_of(metadata: Mapping[str, Any]) -> Ages:
+    last = float(metadata["age_seconds"])
+    told = metadata.get("age_told", True)
+    if not isinstance(told, bool):
+        raise FormatError(f"age_told is true or false, got {told!r}")
+    return Ages(float(metadata.get("first_age_seconds", last)), last, told)
 
 
 def _store_of(values: Mapping[str, Any]) -> Store:
@@ -188,17 +209,25 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
         return ImageHeader(
             scheme=metadata["scheme"],
             device=device_of(metadata["device"]),
-            age_seconds=float(metadata["age_seconds"]),
+            ages=_ages_of(metadata),
             store=_store_of(metadata["store"]),
             store_bytes=int(metadata["store_bytes"]),
             payload_bytes=int(metadata["payload_bytes"]),
             tensors=tensors,
+            chip=_chip_of(metadata),
         )
     except (
         *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
         SoftcellError,
     ) as error:
         raise FormatError(f"this file does not describe a cell image ({error})") from None
+
+
+def _chip_of(metadata: Mapping[str, Any]) -> str | None:
+    chip = metadata.get("chip")
+    if chip is not None and not isinstance(chip, str):
+        raise FormatError(f"a chip has a name, got {chip!r}")
+    return chip
 
 
 @dataclass(frozen=True)
@@ -273,6 +302,19 @@ class CellImage:
         if padding > 0:
             packed = np.append(packed, np.uint8(0))
         return self.header.store.level_indices(packed, stop - start)
+
+    def sections(self, prefix: str) -> dict[str, NDArray[np.uint8]]:
+        """Return the sections whose names begin with a prefix, by the rest of their names."""
+        return {
+            name.removeprefix(prefix): self._container.read(name, 0, section.length)
+            for name, section in self._container.sections.items()
+            if name.startswith(prefix)
+        }
+
+    @property
+    def digest(self) -> str:
+        """Name of the image's contents: other contents have another."""
+        return self._container.digest
 
     def verify(self) -> None:
         """Check every byte of the file.

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.channel import Channel
+from softcell.channel import Law
 from softcell.codes.analog import (
+    Maps,
     decode_coarse_side,
     decode_fine,
     decode_parts,
@@ -24,13 +25,20 @@ Each = Callable[[Callable[[Any], None], Iterable[Any]], None]
 """Does some work on every item, on several threads."""
 
 
+def read_run(readings: Readings, region: Region, start: int, stop: int) -> NDArray[np.float32]:
+    """Return the readings of cells start to stop of a region, got RUN_CELLS at a time."""
+    places = range(start, stop, RUN_CELLS)
+    runs = [readings.read(region, at, min(at + RUN_CELLS, stop)) for at in places]
+    return np.concatenate(runs) if runs else np.empty(0, np.float32)
+
+
 def restore_coarse(
     side: NDArray[np.uint8],
     tensor: ImageTensor,
     region: Region,
     store: DigitalStore,
     readings: Readings,
-    laws: tuple[Channel, Channel],
+    laws: tuple[Maps, Law],
     each: Each,
 ) -> NDArray[np.float32]:
     """Return a tensor's weights: robust cells give their parts, fine cells the place in them.
@@ -41,7 +49,7 @@ def restore_coarse(
         region: Its cells.
         store: The digital store, whose levels the robust cells have.
         readings: Where readings come from.
-        laws: The laws at the planned age and at the age of reading.
+        laws: The maps that it was written with, and the law that its cells are read under.
         each: Runs pieces of work.
 
     Raises:
@@ -61,7 +69,7 @@ def restore_coarse(
 
     def detect(start: int) -> None:
         stop = min(start + RUN_CELLS, coarse)
-        bits = store.detect(laws[1], readings.read(region, start, stop))
+        bits = store.detect(laws[1].average, readings.read(region, start, stop))
         stream[start * width : stop * width] = bits
 
     if code.protected:
@@ -75,13 +83,8 @@ def restore_coarse(
 
     def place(first: int) -> None:
         last = min(first + step, rows)
-        start = coarse + first * columns
-        pieces = [
-            readings.read(region, at, min(at + RUN_CELLS, start + (last - first) * columns))
-            for at in range(start, start + (last - first) * columns, RUN_CELLS)
-        ]
+        values = read_run(readings, region, coarse + first * columns, coarse + last * columns)
         part = parts[first:last]
-        values = np.concatenate(pieces)
         out[first:last] = decode_fine(values, part, code, tables, laws[1].bins, first)
 
     each(place, range(0, rows, step))

@@ -52,6 +52,16 @@ def export_levels(image: CellImage, path: Path | str, *, progress: Progress | No
         file.discard()
 
 
+def level_column(axis: Axis) -> str:
+    """Return the title of a column of levels.
+
+    Example:
+        >>> level_column(Axis("pulse voltage", "V"))
+        'pulse_voltage_V'
+    """
+    return "_".join([*axis.name.split(), axis.unit]).rstrip("_")
+
+
 def _runs(image: CellImage) -> Iterator[tuple[Region, int, NDArray[np.uint8]]]:
     for region in image.regions():
         for start in range(0, region.cells, RUN_CELLS):
@@ -66,8 +76,7 @@ def _units(image: CellImage) -> NDArray[np.float32]:
 
 def _beginning(suffix: str, cells: int, axis: Axis) -> bytes:
     if suffix == ".csv":
-        quantity = "_".join([*axis.name.split(), axis.unit]).rstrip("_")
-        return f"region,cell,level_index,{quantity}\n".encode()
+        return f"region,cell,level_index,{level_column(axis)}\n".encode()
     text = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         text, {"descr": "<f4", "fortran_order": False, "shape": (cells,)}

@@ -29,6 +29,25 @@ class Readings(Protocol):
         ...
 
 
+def simulated_chip(seed: int) -> str:
+    """Return the name of the simulated chip of a seed."""
+    return f"simulated:{seed}"
+
+
+def require_chip(image: CellImage, chip: str) -> None:
+    """Make sure that an image may be written to a chip.
+
+    Raises:
+        InputError: It came into being with another one, in a closed write loop.
+    """
+    own = image.header.chip
+    if own not in (None, chip):
+        raise InputError(
+            f"this image was written in a closed loop and is for chip {own} alone, not for {chip}; "
+            "read that chip" + (f" (--seed {own[10:]})" if own.startswith("simulated:") else "")
+        )
+
+
 class SimulatedChip:
     """A chip that the image is written to, aged and read once, all decided by a seed.
 
@@ -46,6 +65,7 @@ class SimulatedChip:
         if not (np.isfinite(age_seconds) and age_seconds >= 0):
             raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
         Stream.of(seed, "")  # a bad seed is reported here, not in the midst of the work
+        require_chip(image, simulated_chip(seed))
         self._image, self._seed, self._read = image, seed, read
         self._age_seconds = float(age_seconds)
 
@@ -81,7 +101,7 @@ class MeasuredReadings:
         self._device = image.header.device
         self._age_seconds = float(age_seconds)
         self._path = Path(path)
-        self._values = _load(self._path)
+        self._values = measured_numbers(self._path)
         if not (np.isfinite(age_seconds) and age_seconds >= 0):
             raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
         cells = image.header.cells
@@ -111,7 +131,12 @@ class MeasuredReadings:
             raise InputError(f"{self._path}, cells from {first + start}: {error}") from None
 
 
-def _load(path: Path) -> NDArray[Any]:
+def measured_numbers(path: Path) -> NDArray[Any]:
+    """Return the numbers of a NumPy file (.npy), or of the column `reading` of a CSV file.
+
+    Raises:
+        InputError: The file is not readable or holds no numbers.
+    """
     try:
         values = _from_csv(path) if path.suffix.lower() == ".csv" else _from_npy(path)
     except FileNotFoundError:

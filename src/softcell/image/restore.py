@@ -5,23 +5,38 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED, Progress
-from softcell.channel import channel_of
+from softcell.allocate import (
+    COARSE_TO_FINE,
+    ENTROPY_CODED,
+    FIXED_LENGTH,
+    JOINT_MAP,
+    PACKED,
+    Progress,
+    parse_scheme,
+)
+from softcell.channel import Law, channel_of, law_of
 from softcell.codes.analog import SideInformation, decode_rows, decode_side, tables_of
-from softcell.codes.digital import FORMATS, DigitalStore
+from softcell.codes.digital import NUMBER_FORMATS, DigitalStore
 from softcell.codes.digital.entropy_coded import decode
-from softcell.durations import format_age
+from softcell.durations import Ages, format_age
 from softcell.errors import FormatError, InputError, SoftcellError
-from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageTensor
+from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageHeader, ImageTensor
 from softcell.image.coarse_tensor import restore_coarse
+from softcell.image.fixed_length_tensor import restore_fixed_length
+from softcell.image.joint_tensor import restore_joint
+from softcell.image.maps_section import maps_of_image
+from softcell.image.packed_tensor import restore_packed
 from softcell.image.readings import Readings
 from softcell.weights import TensorInfo, tensor_of_bytes
+
+_CODED = ("analog", COARSE_TO_FINE, JOINT_MAP, PACKED, FIXED_LENGTH, ENTROPY_CODED)
+"""Kinds of tensors that are not a number format's."""
 
 _MOST_THREADS = 16
 """Threads by default: each needs some 15 MB."""
@@ -54,18 +69,36 @@ class Restoration:
 
     Args:
         image: The image.
-        readings: Its cells' readings; the decoder knows their age.
+        readings: Its cells' readings; the decoder knows their age, unless it is unknown.
         threads: Runs of cells decoded at a time; by default one for each processor, up to 16. The
             result does not depend on it.
+        age_unknown: Decode by the average law over the image's span of ages, and not by the law of
+            the readings' age.
+
+    Raises:
+        InputError: The image cannot be decoded so.
     """
 
-    def __init__(self, image: CellImage, readings: Readings, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        image: CellImage,
+        readings: Readings,
+        *,
+        threads: int | None = None,
+        age_unknown: bool = False,
+    ) -> None:
         self._image, self._readings = image, readings
         if threads is not None and threads < 1:
             raise InputError(f"expected at least 1 thread, got {threads}")
         self._threads = threads or min(os.cpu_count() or 1, _MOST_THREADS)
-        self._design = channel_of(image.header.device, image.header.age_seconds)
-        self._channel = channel_of(image.header.device, readings.age_seconds)
+        device, self._age_unknown = image.header.device, age_unknown
+        self._design = channel_of(device, image.header.age_seconds)
+        self._reading: Law = (
+            law_of(device, _untold(image.header))
+            if age_unknown
+            else channel_of(device, readings.age_seconds)
+        )
+        self._channel = self._reading.average
         self._regions = {region.index: region for region in image.regions()}
         self._runs: dict[int, ReadReport] = {}
         self._last: dict[int, NDArray[np.uint8]] = {}
@@ -98,12 +131,12 @@ class Restoration:
         if tensor.info.size == 0:
             return _values(np.empty(0, np.uint8), tensor.info)
         data, failed = self._stored(tensor)
-        if tensor.kind in ("analog", COARSE_TO_FINE, ENTROPY_CODED):
+        if tensor.kind in _CODED:
             values = self._coded(index, tensor, data, failed)
         elif tensor.kind == "raw":
             values = _values(data, tensor.info)
         else:
-            values = FORMATS[tensor.kind].decode(data, tensor.info.shape)
+            values = NUMBER_FORMATS[tensor.kind].decode(data, tensor.info.shape)
         if failed and values.dtype.kind == "f":
             # A code word that failed can make any bit pattern: keep the network's sums finite.
             np.nan_to_num(values, copy=False)
@@ -169,19 +202,38 @@ class Restoration:
                 return rows.reshape(shape)
             if tensor.kind == "analog":
                 return self._analog(index, tensor, data)
-            store, laws = self._image.header.store, (self._design, self._channel)
-            region = self._regions[index]
+            if tensor.kind == FIXED_LENGTH:
+                own = self._design, self._channel
+                # Where all bits are protected there are no cells.
+                region = self._regions.get(index)
+                return restore_fixed_length(data, tensor, region, self._readings, own, self._each)
+            store, region = self._image.header.store, self._regions.get(index)
+            law = law_of(self._image.header.device, self._image.header.ages)
+            laws = maps_of_image(self._image, law), self._reading
+            if tensor.kind != PACKED and region is None:
+                raise FormatError("it has no cells")
+            if tensor.kind == JOINT_MAP and region is not None:
+                return restore_joint(data, tensor, region, self._readings, laws, self._each)
             if not isinstance(store, DigitalStore):
                 raise FormatError("its robust cells need a store of hard decisions")
+            if tensor.kind == PACKED or region is None:
+                own_laws = law, self._channel
+                return restore_packed(
+                    data, tensor, region, store, self._readings, own_laws, self._each
+                )
             return restore_coarse(data, tensor, region, store, self._readings, laws, self._each)
         except FormatError as error:
             self._image.verify()  # a damaged file is told as such
             reason = f"{failed} code words near it failed" if failed else str(error)
             lost = "the stream" if tensor.kind == ENTROPY_CODED else "side information"
+            remedy = (
+                "tell the decoder the age, or write the image for one that is not told"
+                if self._age_unknown
+                else f"read the image at an age of at most "
+                f"{format_age(self._image.header.age_seconds)}, for which it was planned"
+            )
             raise DecodingError(
-                f"{lost} of tensor {tensor.info.name!r} is lost: {reason}; read the "
-                f"image at an age of at most {format_age(self._image.header.age_seconds)}, for "
-                "which it was planned"
+                f"{lost} of tensor {tensor.info.name!r} is lost: {reason}; {remedy}"
             ) from None
 
     def _analog(
@@ -222,6 +274,25 @@ class Restoration:
         with ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(work, items):
                 pass
+
+
+def _untold(header: ImageHeader) -> Ages:
+    """Return the ages of an image for a decoder that is not told which it reads at.
+
+    Raises:
+        InputError: Its scheme needs the age, or it was planned for a single one.
+    """
+    if not parse_scheme(header.scheme).look_up:
+        raise InputError(
+            f"an image of scheme {header.scheme!r} is decoded for a known age; one of "
+            "coarse-to-fine, hybrid or joint-map can do without"
+        )
+    if header.ages.single:
+        raise InputError(
+            f"this image was planned for one age, {header.ages}; without knowing the age it can be "
+            "read if it is written for a span, such as --age 1d..10y"
+        )
+    return replace(header.ages, told=False)
 
 
 @dataclass(frozen=True)

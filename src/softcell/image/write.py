@@ -8,20 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite_weights
-from softcell.channel import Channel, channel_of
+from softcell.channel import Channel, channel_of, law_of
 from softcell.codes.analog import (
     AnalogCode,
     CoarseCode,
+    JointCode,
+    PackedCode,
     encode_coarse_side,
+    encode_joint,
+    encode_joint_side,
+    encode_packed_side,
     encode_parts,
     encode_rows,
     encode_side,
     tables_of,
 )
-from softcell.codes.digital import FORMATS, FRAMES, Store
+from softcell.codes.digital import (
+    FRAMES,
+    NUMBER_FORMATS,
+    DigitalStore,
+    FixedLengthCode,
+    Store,
+)
+from softcell.codes.digital.fixed_length import encode_side as encode_fixed_length_side
+from softcell.codes.digital.fixed_length_cells import encode_weights
 from softcell.errors import InputError
 from softcell.image.cell_image import STORE, ImageHeader, ImageTensor, levels_section
 from softcell.image.container_writer import ContainerWriter
+from softcell.image.maps_section import append_maps
+from softcell.image.packed_tensor import packed_levels
 from softcell.weights import Weights
 
 _RUN_WEIGHTS = 1 << 18
@@ -57,7 +72,12 @@ class _StoreWriter:
 
 
 def write_image(
-    weights: Weights, plan: Plan, path: Path | str, *, progress: Progress | None = None
+    weights: Weights,
+    plan: Plan,
+    path: Path | str,
+    *,
+    chip: str | None = None,
+    progress: Progress | None = None,
 ) -> ImageHeader:
     """Write the levels of every cell and what a decoder needs to one file.
 
@@ -65,6 +85,7 @@ def write_image(
         weights: The network's tensors, as the plan was made for; each is read once.
         plan: The plan.
         path: File to write. It appears when it is complete and not before.
+        chip: The one chip that the levels are for, after a closed write loop; None for any.
         progress: Called after every tensor.
 
     Returns:
@@ -75,7 +96,7 @@ def write_image(
     """
     if tuple(weights.names) != tuple(t.info.name for t in plan.tensors):
         raise InputError("the plan was made for other tensors than these weights have")
-    channel = channel_of(plan.device, plan.age_seconds)
+    channel, law = channel_of(plan.device, plan.age_seconds), law_of(plan.device, plan.ages)
     tensors, payload = [], 0
     with ContainerWriter(path) as container:
         store = _StoreWriter(plan.store, container)
@@ -92,7 +113,7 @@ def write_image(
                     store.append(data)
                     payload += len(data)
                 elif isinstance(tensor.code, CoarseCode):
-                    bits, fine = encode_parts(rows, tensor.code, channel)
+                    bits, fine = encode_parts(rows, tensor.code, law)
                     packed = np.packbits(bits)
                     store.append(encode_coarse_side(tensor.code))
                     if tensor.code.protected:
@@ -104,6 +125,24 @@ def write_image(
                         cells += robust
                     container.append(section, fine)
                     cells += len(fine)
+                elif isinstance(tensor.code, JointCode):
+                    store.append(encode_joint_side(tensor.code))
+                    levels = encode_joint(rows, tensor.code, law)
+                    container.append(section, levels)
+                    cells = len(levels)
+                elif isinstance(tensor.code, PackedCode):
+                    store.append(encode_packed_side(tensor.code))
+                    for levels in packed_levels(rows, tensor.code, law, _hard(plan.store)):
+                        container.append(section, levels)
+                        cells += len(levels)
+                elif isinstance(tensor.code, FixedLengthCode):
+                    bits, levels = encode_weights(rows, tensor.code, channel)
+                    packed = np.packbits(bits)
+                    store.append(encode_fixed_length_side(tensor.code))
+                    store.append(packed)
+                    payload += len(packed)
+                    container.append(section, levels)
+                    cells = len(levels)
                 else:
                     store.append(encode_side(tensor.code, rows))
                     cells = _write_levels(rows, tensor.code, channel, container, section)
@@ -117,24 +156,33 @@ def write_image(
             if progress:
                 progress("write", index + 1, len(plan.tensors))
         store.finish()
+        append_maps(container, plan, law)
         header = ImageHeader(
             plan.scheme,
             plan.device,
-            plan.age_seconds,
+            plan.ages,
             plan.store,
             store.written,
             payload,
             tuple(tensors),
+            chip,
         )
         container.finish(header.metadata())
     return header
+
+
+def _hard(store: Store) -> DigitalStore:
+    """Return a store of hard decisions, whose levels robust cells have."""
+    if not isinstance(store, DigitalStore):
+        raise InputError("robust cells need a store of hard decisions; plan with another scheme")
+    return store
 
 
 def _bytes(weights: Weights, tensor: TensorPlan) -> tuple[NDArray[np.uint8], int]:
     """Return the bytes of a tensor that is stored digitally, and how many of them are scales."""
     if tensor.kind == "raw":
         return weights.raw(tensor.info.name), 0
-    number_format = FORMATS[tensor.kind]
+    number_format = NUMBER_FORMATS[tensor.kind]
     values = finite_weights(weights, tensor.info.name)
     try:
         return number_format.encode(values), number_format.side(tensor.info.shape)

@@ -1,0 +1,172 @@
+"""Options of the feedback loop, and what verbs that close it share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softcell.cli.experiment import read_network
+from softcell.cli.output import print_facts, print_note
+from softcell.cli.own_code import guarded
+from softcell.cli.own_network import own_inputs, own_module
+from softcell.cli.progress import Progress, counting
+from softcell.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from softcell.image.cell_image import ImageHeader
+    from softcell.image.closed_loop import Correct
+
+LOOP_CELLS = 1.0
+"""Cells per weight in the loop by default."""
+
+VerifyReadsOption = Annotated[
+    int,
+    typer.Option(
+        "--verify-reads",
+        min=1,
+        metavar="N",
+        help="With --feedback: verifying reads of a cell, which are averaged.",
+    ),
+]
+CorrectionTaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="With --feedback: correct the drift of activations on images of this task.",
+    ),
+]
+CorrectionModelOption = Annotated[
+    str | None, typer.Option("--model", help="That task's network; by default its first.")
+]
+ModuleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--module",
+        metavar="MODULE:FUNCTION",
+        help="Or, instead of a task: a function of yours that returns the network as a torch "
+        "module with its weights loaded.",
+    ),
+]
+InputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE",
+        help="Inputs of that module: a safetensors file of one tensor; 500 of them are plenty.",
+    ),
+]
+
+
+def correction(
+    network: Path,
+    *,
+    task: str | None,
+    model: str | None,
+    module: str | None,
+    inputs: Path | None,
+    progress: Progress,
+) -> Correct | None:
+    """Return what corrects the network for the drift of activations; None if nothing is told of it.
+
+    Args:
+        network: The network's weights: a safetensors file.
+        task: Name of a task, whose images serve.
+        model: The task's network; None for its first.
+        module: `module:function` of a network of the user's own.
+        inputs: Its inputs.
+        progress: Reports training.
+
+    Raises:
+        InputError: The options do not go together, or the user's code failed.
+    """
+    if (module is None) != (inputs is None):
+        raise InputError("a network of your own takes both --module and --inputs")
+    if module is not None and inputs is not None:
+        if task is not None or model is not None:
+            raise InputError("--module brings a network of its own; leave out --task and --model")
+        return _own_correction(module, inputs)
+    if task is None:
+        if model is not None:
+            raise InputError("--model names a network of a task; give --task, too")
+        return None
+    from softcell.evaluate.correction import task_correction
+    from softcell.evaluate.tasks import load_task
+
+    loaded = load_task(task, model, progress=counting(progress, "training"))
+    return task_correction(loaded, state=read_network(network))
+
+
+def _own_correction(module: str, inputs: Path) -> Correct:
+    from softcell.feedback import correct_drift
+
+    network = own_module(module)
+    given = own_inputs(inputs, network, None)
+
+    def correct(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return guarded(lambda: correct_drift(network, state, given), f"--module {module}")
+
+    return correct
+
+
+def written_values(header: ImageHeader, output: Path, verify_reads: int = 0) -> dict[str, Any]:
+    """Return what is told of a written image as plain values.
+
+    Args:
+        header: The image's header.
+        output: The image.
+        verify_reads: Verifying reads of a cell in the loop; 0 if it was not closed.
+    """
+    return {
+        "output": str(output),
+        "scheme": header.scheme,
+        "device": header.device.name,
+        "chip": header.chip,
+        "age_seconds": header.age_seconds,
+        "first_age_seconds": header.ages.first,
+        "weights": header.weights,
+        "cells": header.cells,
+        "analog_cells": header.analog_cells,
+        "store_cells": header.store_cells,
+        "cells_per_weight": header.cells_per_weight,
+        "side_cells_per_weight": header.side_cells_per_weight,
+        "program_pulses": header.cells,
+        "verifying_reads": header.analog_cells * verify_reads,
+    }
+
+
+def note_no_correction(correct: Correct | None) -> None:
+    """Say that the drift of activations was not corrected, if it was not."""
+    if correct is None:
+        print_note(
+            "note: no drift correction, which keeps more of the accuracy: give --module and "
+            "--inputs, or --task"
+        )
+
+
+def print_written(header: ImageHeader, output: Path, verify_reads: int = 0) -> None:
+    """Print what is told of a written image, as for `written_values`."""
+    store = header.store_cells / header.weights
+    facts = [
+        ("image", f"{output}, {output.stat().st_size:,} bytes"),
+        ("scheme", f"{header.scheme} on {header.device.name}, for {header.ages}"),
+    ]
+    if header.chip is not None:
+        reads = header.analog_cells * verify_reads
+        facts += [
+            ("chip", f"{header.chip} alone"),
+            ("write cost", f"{header.cells:,} pulses, {reads:,} verifying reads"),
+        ]
+    facts += [
+        ("weights", f"{header.weights:,}"),
+        ("cells", f"{header.cells:,}"),
+        ("cells per weight", f"{header.cells_per_weight:.3f}"),
+        ("  analog", f"{header.analog_cells / header.weights:.3f}"),
+        ("  digital", f"{store:.3f} ({header.side_cells_per_weight:.3f} side information)"),
+    ]
+    print_facts(facts)

@@ -1,0 +1,60 @@
+"""A user's own network and its inputs, as `--module` and `--inputs` name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softcell.cli.experiment import read_network
+from softcell.cli.own_code import guarded, imported
+from softcell.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def own_module(function: str) -> nn.Module:
+    """Return the module that a user's function makes.
+
+    Args:
+        function: `module:function`, imported from the current folder.
+
+    Raises:
+        InputError: There is no such function, it failed, or it returned something else.
+    """
+    from torch import nn
+
+    made = guarded(imported(function, "--module"), f"--module {function}")
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            f"--module {function} returned a {type(made).__name__}; let it return a torch.nn.Module"
+        )
+    return made
+
+
+def own_inputs(path: Path, network: nn.Module, count: int | None) -> Tensor:
+    """Return inputs as the network takes them: floats of the type of its weights.
+
+    Args:
+        path: Safetensors file of one tensor, first axis inputs.
+        network: The network.
+        count: Number of inputs, the first ones; None for all.
+
+    Raises:
+        InputError: The file holds something else, or fewer inputs.
+    """
+    import torch
+
+    tensors = read_network(path)
+    if len(tensors) != 1:
+        raise InputError(f"{path} holds {len(tensors)} tensors; save the inputs as a single one")
+    given = torch.from_numpy(next(iter(tensors.values())))
+    if given.ndim < 1 or len(given) < (count or 1):
+        raise InputError(
+            f"{path} holds inputs of shape {tuple(given.shape)}; expected at least {count or 1} "
+            "along the first axis"
+        )
+    weight = next((p for p in network.parameters() if p.is_floating_point()), None)
+    if weight is not None:
+        given = given.to(weight.device, weight.dtype if given.is_floating_point() else None)
+    return given if count is None else given[:count]

@@ -1,0 +1,135 @@
+"""softcell program: a network into a real chip, the write loop closed through a lab script."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softcell.cli.feedback import (
+    LOOP_CELLS,
+    CorrectionModelOption,
+    CorrectionTaskOption,
+    InputsOption,
+    ModuleOption,
+    VerifyReadsOption,
+    correction,
+    note_no_correction,
+    print_written,
+    written_values,
+)
+from softcell.cli.options import (
+    DEFAULT_DEVICE,
+    AgesOption,
+    AgeUnknownFlag,
+    DeviceOption,
+    SensitivityOption,
+)
+from softcell.cli.output import require_writable
+from softcell.cli.progress import progress_bars
+
+
+def program(
+    network: Annotated[Path, typer.Argument(metavar="MODEL", help="Weights: a safetensors file.")],
+    feedback: Annotated[
+        Path,
+        typer.Option(
+            "--feedback", metavar="FILE", help="What `softcell calibrate` found of the network."
+        ),
+    ],
+    chip_name: Annotated[
+        str,
+        typer.Option("--chip-name", metavar="NAME", help="Name of the chip, kept in the image."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="CELLS", help="Cell image to write.")
+    ],
+    exchange: Annotated[
+        Path | None,
+        typer.Option(
+            "--exchange",
+            metavar="FOLDER",
+            help="Exchange CSV files in this folder instead of lines on standard output and input.",
+        ),
+    ] = None,
+    device: DeviceOption = DEFAULT_DEVICE,
+    scheme: Annotated[
+        str, typer.Option("--scheme", help="A scheme that is written column by column.")
+    ] = "packed",
+    cells_per_weight: Annotated[
+        float, typer.Option("--cells-per-weight", metavar="N", help="All cells over all weights.")
+    ] = LOOP_CELLS,
+    age: AgesOption = "0",
+    age_unknown: AgeUnknownFlag = False,
+    sensitivity: SensitivityOption = None,
+    verify_reads: VerifyReadsOption = 1,
+    task: CorrectionTaskOption = None,
+    model: CorrectionModelOption = None,
+    module: ModuleOption = None,
+    inputs: InputsOption = None,
+) -> None:
+    """Write a network to a real chip, column by column, each read back before the next.
+
+    A lab script programs the chip. For each batch of cells softcell prints a line of JSON with
+    their places and levels, and waits on standard input for a line with the readings. When all
+    cells are programmed, those of the digital store too, the image appears; it is for this chip.
+
+    See docs/your_own.md for the lines and files, and examples/program_chip.py for a script.
+
+    Example:
+      softcell program model.safetensors --feedback c.safetensors --chip-name die7 -o model.cells
+      softcell program model.safetensors --feedback c.safetensors --chip-name die7 -o model.cells
+        --exchange folder --module my_module:make --inputs inputs.safetensors
+    """
+    from softcell.curvature import load_calibration, load_fisher
+    from softcell.devices import parse_device
+    from softcell.durations import parse_ages
+    from softcell.image.exchange import PROTOCOL, FolderExchange, LineExchange
+    from softcell.image.program import program as program_chip
+    from softcell.image.program import require_chip_name
+    from softcell.weights import parse_weights
+
+    require_writable(output, network, feedback, sensitivity, inputs)
+    require_chip_name(chip_name)
+    cells, calibration = parse_device(device), load_calibration(feedback)
+    lines = LineExchange(sys.stdin, sys.stdout)
+    with progress_bars() as progress, parse_weights(network) as weights:
+        correct = correction(
+            network, task=task, model=model, module=module, inputs=inputs, progress=progress
+        )
+        if exchange is None:
+            lines.tell(
+                {
+                    "protocol": PROTOCOL,
+                    "chip": chip_name,
+                    "device": cells.name,
+                    "level": {"quantity": cells.level_axis.name, "unit": cells.level_axis.unit},
+                    "reading": {
+                        "quantity": cells.reading_axis.name,
+                        "unit": cells.reading_axis.unit,
+                    },
+                    "reads": verify_reads,
+                }
+            )
+        header = program_chip(
+            weights,
+            output,
+            chip=chip_name,
+            device=cells,
+            exchange=lines if exchange is None else FolderExchange(exchange, cells),
+            calibration=calibration,
+            scheme=scheme,
+            cells_per_weight=cells_per_weight,
+            age_seconds=parse_ages(age, told=not age_unknown),
+            sensitivity=load_fisher(sensitivity) if sensitivity else None,
+            correct=correct,
+            verify_reads=verify_reads,
+            progress=progress,
+        )
+    note_no_correction(correct)
+    if exchange is None:
+        lines.tell({"done": True, **written_values(header, output, verify_reads)})
+    else:
+        print_written(header, output, verify_reads)

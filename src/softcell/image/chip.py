@@ -1,0 +1,240 @@
+"""The chip file: a simulated memory after writing, one record for each cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate import Progress
+from softcell.devices import LEVELS, Cells
+from softcell.durations import format_age
+from softcell.errors import FormatError, InputError
+from softcell.image.cell_image import CellImage, Region
+from softcell.image.readings import require_chip, simulated_chip
+from softcell.streams import Stream
+from softcell.weights import TensorInfo, WeightsReader, WeightsWriter
+
+KIND = "softcell.chip/1"
+"""Kind of the file, in its header."""
+
+_CHECKSUMS = "checksums"
+_FACTS = {
+    "chip": str,
+    "seed": int,
+    "age_seconds": float,
+    "device": dict,
+    "image": str,
+    "cells": int,
+    "properties": list,
+}
+_DTYPES = {"float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8", "int32": "I32"}
+
+
+def write_chip(
+    image: CellImage,
+    seed: int,
+    path: Path | str,
+    *,
+    age_seconds: float = 0.0,
+    progress: Progress | None = None,
+) -> None:
+    """Write an image to a simulated chip and keep the chip.
+
+    The file is safetensors: for each region of cells one array for each property that a cell
+    carries, such as "conductance/cells/conv1.weight", and SHA-256 checksums of them all. One region
+    is in memory at a time, with some 20 bytes for each of its cells.
+
+    Args:
+        image: The image.
+        seed: Which chip: an integer from 0.
+        path: File to write. It appears when it is complete and not before.
+        age_seconds: Age at which the chip is kept, at least 0.
+        progress: Called with (what, cells done, cells in all).
+
+    Raises:
+        InputError: The image is for another chip, a bad age, or the file cannot be written.
+    """
+    chip, device, cells = simulated_chip(seed), image.header.device, image.header.cells
+    require_chip(image, chip)
+    one = device.write(np.zeros(1, np.float32), stream=Stream.of(seed, ""))
+    probe = device.age(one, age_seconds)
+    facts = {
+        "chip": chip,
+        "seed": int(seed),
+        "age_seconds": probe.age_seconds,
+        "device": device.definition(),
+        "image": image.digest,
+        "cells": cells,
+        "properties": list(probe.state),
+    }
+    text = json.dumps(facts)
+    infos = [
+        TensorInfo(f"{name}/{region.label}", (region.cells,), _DTYPES[values.dtype.name])
+        for region in image.regions()
+        for name, values in probe.state.items()
+    ]
+    infos.append(TensorInfo(_CHECKSUMS, (len(infos) + 1, hashlib.sha256().digest_size), "U8"))
+    digests, done = [_digest("chip", text.encode())], 0
+    with WeightsWriter(path, infos, {"kind": KIND, "chip": text}) as writer:
+        for region in image.regions():
+            levels = image.levels(region, 0, region.cells).astype(np.float32)
+            levels /= np.float32(LEVELS - 1)
+            stream = Stream.of(seed, f"write/{region.label}")
+            written = device.age(device.write(levels, stream=stream), age_seconds)
+            for name, values in written.state.items():
+                label = f"{name}/{region.label}"
+                writer.write(label, values)
+                digests.append(_digest(label, values))
+            done += region.cells
+            if progress:
+                progress("chip", done, cells)
+        writer.write(_CHECKSUMS, np.array([list(each) for each in digests], np.uint8))
+
+
+class StoredChip:
+    """A simulated chip that was kept in a file, aged and read; a context manager.
+
+    What it reads is what `SimulatedChip` of the same seed reads, to the bit. Of the file the region
+    that was read last is in memory, and the digital store.
+
+    Args:
+        image: The image that the chip was written from.
+        path: File of `write_chip`; every byte of it is checked.
+        age_seconds: Age at which the chip is read, at least the chip's own.
+        read: Which of the reads of this chip at this age.
+
+    Raises:
+        InputError: No such file; the chip holds another image or other cells, the image is for
+            another chip, or the chip is older already.
+        FormatError: The file is truncated, altered or no chip.
+    """
+
+    def __init__(
+        self, image: CellImage, path: Path | str, *, age_seconds: float = 0.0, read: int = 0
+    ) -> None:
+        if not (np.isfinite(age_seconds) and age_seconds >= 0):
+            raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
+        self._image, self._read, self._age_seconds = image, read, float(age_seconds)
+        self._lock = Lock()
+        self._held: dict[bool, tuple[Region, Cells]] = {}
+        self._file = WeightsReader(path)
+        try:
+            facts = self._facts()
+            self._seed, self._own_age = facts["seed"], facts["age_seconds"]
+            self._properties = tuple(facts["properties"])
+            self._require_image(facts)
+            self._verify()
+            if self._age_seconds < self._own_age:
+                raise InputError(
+                    f"{path}: this chip is {format_age(self._own_age)} old, it cannot be read at "
+                    f"an age of {format_age(self._age_seconds)}; give a higher one"
+                )
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def age_seconds(self) -> float:
+        """Age of the cells when they are read, in seconds."""
+        return self._age_seconds
+
+    def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
+        """Age and read cells start to stop of a region."""
+        device, whole = self._image.header.device, self._region(region)
+        part = {name: values[start:stop] for name, values in whole.state.items()}
+        cells = device.age(Cells(part, self._own_age), self._age_seconds - self._own_age)
+        stream = Stream.of(self._seed, f"read/{self._read}/{region.label}").at(start)
+        return device.read(cells, stream=stream)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _region(self, region: Region) -> Cells:
+        """Return a region's cells; the digital store is wanted between those of tensors."""
+        with self._lock:
+            held = self._held.get(region.index is None)
+            if held is None or held[0] != region:
+                state = {
+                    name: self._file.read(f"{name}/{region.label}") for name in self._properties
+                }
+                held = self._held[region.index is None] = region, Cells(state, self._own_age)
+            return held[1]
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what the file says of the chip."""
+        path, metadata = self._file.path, self._file.metadata
+        if metadata.get("kind") != KIND:
+            raise FormatError(
+                f"{path} is no chip (its kind is {metadata.get('kind')!r}, expected {KIND!r}); "
+                "give a file of `softcell write --chip`"
+            )
+        try:
+            facts = json.loads(metadata["chip"])
+            wrong = [key for key, kind in _FACTS.items() if not isinstance(facts[key], kind)]
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise FormatError(f"{path} does not say which chip it is ({error})") from None
+        if wrong:
+            raise FormatError(f"{path} says {wrong[0]} of its chip to be {facts[wrong[0]]!r}")
+        return facts
+
+    def _require_image(self, facts: Mapping[str, Any]) -> None:
+        path, header = self._file.path, self._image.header
+        require_chip(self._image, facts["chip"])
+        if facts["device"] != json.loads(json.dumps(header.device.definition())):
+            raise InputError(
+                f"{path}: this chip has cells of another device than {header.device.name}, which "
+                "the image is for; give the chip that was written with it"
+            )
+        if facts["cells"] != header.cells or facts["image"] != self._image.digest:
+            raise InputError(
+                f"{path}: another image, of {facts['cells']} cells, was written to this chip; this "
+                f"one has {header.cells}; give the image and the chip that belong together"
+            )
+
+    def _verify(self) -> None:
+        """Check every byte, one array in memory at a time."""
+        file, altered = self._file, f"{self._file.path} was altered; make the chip again"
+        if _CHECKSUMS not in file.names:
+            raise FormatError(altered)
+        digests = [_digest("chip", file.metadata["chip"].encode())]
+        for region in self._image.regions():
+            for name in self._properties:
+                label = f"{name}/{region.label}"
+                if label not in file.names or file.info(label).shape != (region.cells,):
+                    raise FormatError(altered)
+                digests.append(_digest(label, file.read(label)))
+        if file.read(_CHECKSUMS).tolist() != [list(each) for each in digests]:
+            raise FormatError(altered)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _digest(name: str, data: bytes | NDArray[Any]) -> bytes:
+    """Return the SHA-256 of a name, the type of the data and the data."""
+    total = hashlib.sha256()
+    if isinstance(data, bytes):
+        total.update(f"{name}|".encode())
+        total.update(data)
+    else:
+        little = np.ascontiguousarray(data).astype(data.dtype.newbyteorder("<"), copy=False)
+        total.update(f"{name}|{little.dtype.str}|".encode())
+        total.update(little.data)
+    return total.digest()

@@ -1,0 +1,164 @@
+"""A network written through the feedback loop: image and chip come into being together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate import EntropyCode, Plan, Progress, as_rows, finite_weights
+from softcell.allocate.feedback_entropy import rounding
+from softcell.channel import channel_of
+from softcell.codes.digital import NUMBER_FORMATS
+from softcell.curvature import Calibration
+from softcell.feedback.factor import factorise
+from softcell.feedback.folding import fold_normalisations
+from softcell.feedback.loop import StoreColumn, feedback_loop
+from softcell.feedback.memory import Memory, into
+from softcell.image.cell_image import ImageHeader
+from softcell.image.column_codecs import AnalogColumns, column_codec
+from softcell.image.write import write_image
+from softcell.weights import ReplacedWeights, Weights
+
+Correct = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Takes what the decoder will see of all tensors; returns corrected vectors."""
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenNetwork:
+    """A network that went through the loop.
+
+    Args:
+        targets: What is to be encoded, by tensor.
+        seen: What the decoder will see of it, as far as a verifying read can tell.
+        cells: Cells that were programmed and verified.
+    """
+
+    targets: Mapping[str, NDArray[Any]] = field(repr=False)
+    seen: Mapping[str, NDArray[Any]] = field(repr=False)
+    cells: int
+
+
+def close_loop(
+    weights: Weights,
+    plan: Plan,
+    calibration: Calibration,
+    memory: Memory,
+    *,
+    feedback: bool = True,
+    progress: Progress | None = None,
+) -> WrittenNetwork:
+    """Write the matrices of a network column by column, each absorbing the error so far.
+
+    Args:
+        weights: The network's tensors, as the plan was made for.
+        plan: The plan.
+        calibration: Curvature of the layers; a tensor without is written as it is.
+        memory: Where columns are programmed. Codes that quantise and store without error do not
+            use it.
+        feedback: False to write and verify but carry no error on: the open loop.
+        progress: Called after every tensor.
+    """
+    targets: dict[str, NDArray[Any]] = {}
+    seen: dict[str, NDArray[Any]] = {}
+    cells = 0
+    law = channel_of(plan.device)
+    for done, tensor in enumerate(plan.tensors, start=1):
+        name, shape = tensor.info.name, tensor.info.shape
+        if tensor.code is None:
+            values = weights.read(name)
+            targets[name] = seen[name] = values
+            if tensor.kind != "raw" and tensor.info.size:
+                number_format = NUMBER_FORMATS[tensor.kind]
+                data = number_format.encode(finite_weights(weights, name))
+                seen[name] = number_format.decode(data, shape)
+        else:
+            rows = as_rows(finite_weights(weights, name))
+            codec = None
+            if isinstance(tensor.code, EntropyCode):
+                store = rounding(tensor.code.row_steps(len(rows)))
+            else:
+                codec = column_codec(tensor, rows, plan)
+                store = into(memory, f"cells/{name}", codec, law)
+                cells += sum(len(codec.places(column)) for column in range(rows.shape[1]))
+            wanted, back = _through(rows, name, calibration if feedback else None, store)
+            if isinstance(tensor.code, EntropyCode):
+                wanted = back
+            if isinstance(codec, AnalogColumns):
+                wanted = codec.admissible(wanted)
+            targets[name], seen[name] = wanted.reshape(shape), back.reshape(shape)
+        if progress:
+            progress("program", done, len(plan.tensors))
+    return WrittenNetwork(targets, seen, cells)
+
+
+def write_closed_loop(
+    weights: Weights,
+    plan: Plan,
+    calibration: Calibration,
+    path: Path | str,
+    *,
+    memory: Memory,
+    chip: str | None,
+    correct: Correct | None = None,
+    feedback: bool = True,
+    progress: Progress | None = None,
+) -> tuple[ImageHeader, WrittenNetwork]:
+    """Write a network through the loop and keep its image.
+
+    Args:
+        weights: The network's tensors, as the plan was made for.
+        plan: The plan.
+        calibration: Curvature of the layers.
+        path: Image to write.
+        memory: Where columns are programmed.
+        chip: Name of that memory, which alone the image is for; None if no cell was verified.
+        correct: Corrects biases and normalisations for the drift of activations.
+        feedback: False for the open loop.
+        progress: Called after every tensor.
+
+    Returns:
+        The image's header, and what was written.
+    """
+    written = close_loop(weights, plan, calibration, memory, feedback=feedback, progress=progress)
+    targets = dict(written.targets)
+    if correct is not None:
+        state = {**written.seen, **correct(written.seen)}
+        folded = fold_normalisations(state, calibration.normalisations)
+        vectors = {t.info.name for t in plan.tensors if t.code is None}
+        targets |= {name: values for name, values in folded.items() if name in vectors}
+    with ReplacedWeights(weights, targets) as replaced:
+        header = write_image(replaced, plan, path, chip=chip, progress=progress)
+    return header, written
+
+
+def folded(weights: Weights, calibration: Calibration) -> Weights:
+    """Return a network with its normalisations folded to two numbers a channel.
+
+    Args:
+        weights: The network's tensors.
+        calibration: Names the normalisations.
+
+    Raises:
+        InputError: The calibration is for another network.
+    """
+    calibration.require_network({name: weights.info(name).shape for name in weights.names})
+    parts = ("running_mean", "running_var", "weight", "bias")
+    names = [f"{n}.{p}" if n else p for n in calibration.normalisations for p in parts]
+    state = {name: weights.read(name) for name in names}
+    return ReplacedWeights(weights, fold_normalisations(state, calibration.normalisations))
+
+
+def _through(
+    rows: NDArray[np.float32], name: str, calibration: Calibration | None, store: StoreColumn
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Store a matrix in the loop, or column by column as it is where its curvature is unknown."""
+    curvature = None if calibration is None else calibration.layers.get(name)
+    if curvature is None or curvature.rows.size != len(rows):
+        columns = [store(k, rows[:, k].copy()) for k in range(rows.shape[1])]
+        return rows, np.stack(columns, axis=1)
+    return feedback_loop(rows, factorise(curvature.covariance), store)

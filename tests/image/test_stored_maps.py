@@ -1,0 +1,101 @@
+"""Maps kept with an image: decoding needs no design, and old images are designed for anew."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+import softcell
+from softcell.channel import channel_of
+from softcell.codes.analog import Maps, coarse_to_fine, joint_map, stored_maps
+from softcell.codes.analog.source import SHAPES, STEPS
+from softcell.codes.analog.stored_maps import coarse_name, joint_name, pack
+from softcell.devices import parse_device
+from softcell.errors import FormatError
+from softcell.image import write as image_write
+from softcell.image.cell_image import CellImage
+from softcell.streams import Stream
+
+CHANNEL = channel_of(parse_device("pcm-partial-reset"))
+GAUSSIAN = SHAPES.index(2.0)
+STATE = {
+    "w": Stream.of(0, "w").normal(30 * 300).reshape(30, 300),
+    "v": Stream.of(0, "v").normal(10 * 40).reshape(10, 40) ** 3,
+}
+
+
+def write(path, scheme, cells=1.6):
+    return softcell.write(STATE, path / "x.cells", scheme=scheme, cells_per_weight=cells)
+
+
+def refuse_designs(monkeypatch):
+    def never(*arguments):
+        pytest.fail("a decoder designs nothing")
+
+    monkeypatch.setattr(stored_maps, "design_map", never)
+    monkeypatch.setattr(stored_maps, "design_joint_map", never)
+
+
+@pytest.mark.parametrize("scheme", ["joint-map", "hybrid", "coarse-to-fine"])
+def test_a_decoder_uses_the_maps_of_the_image_and_none_of_its_own(scheme, tmp_path, monkeypatch):
+    write(tmp_path, scheme)
+    whole = softcell.read(tmp_path / "x.cells", seed=1)
+    with monkeypatch.context() as patch:
+        refuse_designs(patch)
+        again = softcell.read(tmp_path / "x.cells", seed=1)
+        softcell.read(tmp_path / "x.cells", seed=1, age="1y")
+    # The same bits as from an image of before maps were kept, whose decoder designs them.
+    monkeypatch.setattr(image_write, "append_maps", lambda *arguments: None)
+    write(tmp_path, scheme)
+    with CellImage(tmp_path / "x.cells") as image:
+        assert image.sections("maps/") == {}
+    old = softcell.read(tmp_path / "x.cells", seed=1)
+    for name in STATE:
+        assert whole[name].tobytes() == again[name].tobytes() == old[name].tobytes()
+
+
+def test_a_map_comes_back_bit_for_bit():
+    stored = {
+        coarse_name(GAUSSIAN, 2): pack(coarse_to_fine.design_map(CHANNEL, GAUSSIAN, 2)),
+        joint_name(GAUSSIAN): pack(joint_map.design_joint_map(CHANNEL, GAUSSIAN)),
+    }
+    assert max(len(data) for data in stored.values()) < 3000
+    kept, made = Maps(CHANNEL, stored), Maps(CHANNEL)
+    one, other = kept.coarse_to_fine(GAUSSIAN, 2), made.coarse_to_fine(GAUSSIAN, 2)
+    assert one is not other
+    for name in ("parts", "levels", "density"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
+    assert (one.bits, one.reach, one.distortion) == (other.bits, other.reach, other.distortion)
+    pair, own = kept.joint(GAUSSIAN), made.joint(GAUSSIAN)
+    assert pair is not own
+    for name in ("first", "second", "density"):
+        assert getattr(pair, name).tobytes() == getattr(own, name).tobytes()
+    assert (pair.reach, pair.distortion) == (own.reach, own.distortion)
+
+
+def test_only_the_maps_that_tensors_use_are_kept(tmp_path):
+    write(tmp_path, "joint-map", cells=1.6)
+    with CellImage(tmp_path / "x.cells") as image:
+        names = set(image.sections("maps/"))
+    assert {"coarse-to-fine/2/0", "joint/2"} <= names
+    assert len(names) <= 4  # two densities at most
+    write(tmp_path, "combined", cells=1.6)
+    with CellImage(tmp_path / "x.cells") as image:
+        assert image.sections("maps/") == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 50, b"short"])
+def test_bytes_that_are_no_map_are_refused(damage):
+    data = zlib.compress(bytes(9)) if damage == b"short" else damage
+    bomb = zlib.compress(bytes(8 + 4 * STEPS))
+    for each in (data, bomb):
+        stored = np.frombuffer(each, np.uint8)
+        with pytest.raises(FormatError, match="stored map"):
+            Maps(CHANNEL, {joint_name(0): stored}).joint(0)
+    parts = np.full(2 * STEPS + 8, 200, np.uint8)
+    parts[:8] = 0
+    stored = np.frombuffer(zlib.compress(parts.tobytes()), np.uint8)
+    with pytest.raises(FormatError, match="parts below 4"):
+        Maps(CHANNEL, {coarse_name(0, 2): stored}).coarse_to_fine(0, 2)
