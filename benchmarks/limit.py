@@ -3,10 +3,10 @@
     SOFTCELL_DATA=path/to/data python benchmarks/limit.py [--json FILE] [--plot FILE.svg]
 
 Sources: a million independent Gaussian weights, as many Laplacian ones, and ResNet-20's own (left
-out where SOFTCELL_DATA is not set). Each code writes real cells of `pcm-partial-reset` and reads
-them back; cells are all that a decoder needs. The limit at a number of cells is D(R) at R =
-capacity times cells, of the source's density. For ResNet-20 it is that of its tensors' empirical
-densities, joined by reverse water-filling of the plain squared error.
+out where SOFTCELL_DATA is not set). Each code writes real cells of `pcm-partial-reset`, in no
+feedback loop, and reads them back; cells are all that a decoder needs. The limit at a number of
+cells is D(R) at R = capacity times cells, of the source's density. For ResNet-20 it is that of its
+tensors' empirical densities, joined by reverse water-filling of the plain squared error.
 """
 
 import argparse
@@ -39,7 +39,9 @@ CODES = {
     "sign+adaptive+sparsity": FULL,
     "coarse-to-fine": TABLE,
     "joint-map": TABLE,
+    "packed": TABLE,
     "hybrid": FULL,
+    "fixed-length": FULL,
     "entropy-coded": FULL,
     "strong-digital": FULL,
     "int8": FULL,
@@ -47,6 +49,11 @@ CODES = {
 }
 """Codes and how they decode. Scales of a tensor are read through the error-free store by all of
 them; "table" means that weights themselves need nothing but look-ups."""
+
+SHARING = ("packed", "entropy-coded", "strong-digital")
+"""Codes that go below one cell for each weight."""
+
+STYLES = {TABLE: "o-", FULL: "s:"}
 
 
 def sources(count: int) -> dict[str, dict[str, np.ndarray]]:
@@ -89,7 +96,7 @@ def rows_of(name: str, state: dict[str, np.ndarray]) -> list[dict]:
     count = sum(values.size for values in state.values())
     rows = []
     for code, decoder in CODES.items():
-        grid = [c for c in CELLS if c >= 1 or code in ("entropy-coded", "strong-digital")]
+        grid = [c for c in CELLS if c >= 1 or code in SHARING]
         if code in ("int8", "float16"):
             grid = [None]
         for target in grid:
@@ -115,10 +122,10 @@ def draw(rows: list[dict], path: Path) -> None:
         mine = [row for row in rows if row["source"] == name and row["cells_per_weight"] <= 4.3]
         limit = sorted((row["cells_per_weight"], row["limit_db"]) for row in mine)
         axes.plot(*zip(*limit), "k--", label="limit")
-        for code in CODES:
+        for code, decoder in CODES.items():
             points = [(r["cells_per_weight"], r["sdr_db"]) for r in mine if r["code"] == code]
             if points:
-                axes.plot(*zip(*sorted(points)), "o-", label=code, markersize=4)
+                axes.plot(*zip(*sorted(points)), STYLES[decoder], label=code, markersize=4)
         axes.set(title=name, xlabel="cells per weight")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("signal-to-distortion (dB)")

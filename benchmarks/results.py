@@ -21,17 +21,15 @@ from softcell.evaluate.correction import task_loops
 from softcell.evaluate.results import Result, read_results, write_results
 from softcell.evaluate.sensitivity import task_fisher
 from softcell.evaluate.tasks import load_task
-from softcell.evaluate.trials import Experiment, compare
+from softcell.evaluate.trials import Experiment, Loop, compare
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
 PAGE = HERE.parent / "docs/results.md"
 LARGE = ("combined", "coarse-to-fine", "strong-digital")
-RESNET56 = (("packed", 1.05), ("packed", 0.75), ("strong-digital", 0.62))
-RESNET20 = (
-    *(("packed", 1.05), ("packed", 0.85), ("strong-digital", 0.85)),
-    *(("combined", 2.0), ("coarse-to-fine", 1.25), ("joint-map", 1.25)),
-)
+CLOSED = ("closed",)
+CORRECTED = ("open, corrected", "closed")
+WAYS = ("open", *CORRECTED)
 QUIET, NOISY = "pcm-partial-reset:read_noise=0", "pcm-partial-reset:read_noise=0.038"
 
 
@@ -45,8 +43,8 @@ class Run:
     age: str = "0"
     schemes: tuple[str, ...] = SCHEMES
     cells: tuple[float, ...] = (1.0, 2.0, 4.0)
-    loop: tuple[tuple[str, float], ...] = ()
-    """Schemes that go through the feedback loop, with their cells per weight, in place of these."""
+    loop: tuple[tuple[str, float, tuple[str, ...]], ...] = ()
+    """In place of these: scheme, cells per weight and ways through the feedback loop."""
 
     @property
     def name(self) -> str:
@@ -55,11 +53,11 @@ class Run:
         return "-".join([*parts, *age, *(["loop"] if self.loop else [])])
 
     @property
-    def rows(self) -> list[tuple[str, tuple[float, ...]]]:
-        """Schemes, each with its cells per weight."""
+    def rows(self) -> list[tuple[str, tuple[float, ...], tuple[str, ...]]]:
+        """Schemes, each with its cells per weight and its ways through the loop."""
         if self.loop:
-            return [(scheme, (cells,)) for scheme, cells in self.loop]
-        return [(scheme, self.cells) for scheme in self.schemes]
+            return [(scheme, (cells,), ways) for scheme, cells, ways in self.loop]
+        return [(scheme, self.cells, ()) for scheme in self.schemes]
 
 
 RUNS = (
@@ -84,17 +82,37 @@ RUNS = (
     Run("imagenet", "mobilenet_v1_025", schemes=(*CONVENTIONAL, "naive", *LARGE), cells=(2.0, 4.0)),
     Run("imagenet", "squeezenet1_1", schemes=(*CONVENTIONAL, *LARGE), cells=(3.0,)),
     Run("imagenet", "mobilenet_v2", schemes=(*CONVENTIONAL, *LARGE), cells=(3.0,)),
-    Run("cifar10", "resnet56", loop=RESNET56),
-    Run("cifar10", "resnet20", loop=RESNET20),
-    Run("cifar10", "resnet56", QUIET, loop=(("packed", 0.75),)),
-    Run("cifar10", "resnet56", NOISY, loop=(("packed", 0.75),)),
-    Run("cifar10", "resnet20", "pcm-mushroom", "1d", loop=(("packed", 1.05),)),
-    Run("cifar10", "resnet20", "pcm-mushroom", "1y", loop=(("packed", 1.05),)),
-    Run("cifar10", "resnet20", "pcm-mushroom", "10y", loop=(("packed", 1.05),)),
-    Run("mnist", "lenet5", loop=(("packed", 0.6), ("strong-digital", 0.4))),
-    Run("imagenet", "mobilenet_v1_025", loop=(("strong-digital", 2.0), ("packed", 2.0))),
-    Run("imagenet", "squeezenet1_1", loop=(("strong-digital", 1.5), ("packed", 1.5))),
-    Run("imagenet", "mobilenet_v2", loop=(("strong-digital", 2.0), ("packed", 2.0))),
+    Run(
+        "cifar10",
+        "resnet56",
+        loop=(("packed", 1.05, WAYS), ("packed", 0.75, WAYS), ("strong-digital", 0.62, WAYS)),
+    ),
+    Run(
+        "cifar10",
+        "resnet20",
+        loop=(
+            *(("packed", 1.05, WAYS), ("packed", 0.85, CLOSED), ("strong-digital", 0.85, WAYS)),
+            *(("combined", 2.0, CORRECTED), ("coarse-to-fine", 1.25, CORRECTED)),
+            ("joint-map", 1.25, CORRECTED),
+        ),
+    ),
+    Run("cifar10", "resnet56", QUIET, loop=(("packed", 0.75, CLOSED),)),
+    Run("cifar10", "resnet56", NOISY, loop=(("packed", 0.75, CLOSED),)),
+    Run("cifar10", "resnet20", "pcm-mushroom", "1d", loop=(("packed", 1.05, CORRECTED),)),
+    Run("cifar10", "resnet20", "pcm-mushroom", "1y", loop=(("packed", 1.05, CORRECTED),)),
+    Run("cifar10", "resnet20", "pcm-mushroom", "10y", loop=(("packed", 1.05, CORRECTED),)),
+    Run("mnist", "lenet5", loop=(("packed", 0.6, CORRECTED), ("strong-digital", 0.4, WAYS))),
+    Run(
+        "imagenet",
+        "mobilenet_v1_025",
+        loop=(("strong-digital", 2.0, WAYS), ("packed", 2.0, CLOSED)),
+    ),
+    Run(
+        "imagenet",
+        "squeezenet1_1",
+        loop=(("strong-digital", 1.5, WAYS), ("packed", 1.5, CLOSED)),
+    ),
+    Run("imagenet", "mobilenet_v2", loop=(("strong-digital", 2.0, WAYS),)),
 )
 
 
@@ -112,9 +130,11 @@ def measure(run: Run, seeds: int, fresh: bool, only: Sequence[str]) -> None:
         model=task.model,
         images=task.images,
     )
-    loops = task_loops(task) if run.loop else (None,)
+    loops: Sequence[Loop | None] = (None,)
+    if run.loop:
+        loops = task_loops(task)
     rows: list[Result] = []
-    for scheme, cells in run.rows:
+    for scheme, cells, ways in run.rows:
         if only and scheme not in only:
             continue
         for row in compare(
@@ -123,24 +143,17 @@ def measure(run: Run, seeds: int, fresh: bool, only: Sequence[str]) -> None:
             cells_per_weight=cells,
             seeds=seeds,
             known=known,
-            loops=loops,
+            loops=[loop for loop in loops if loop is None or loop.name in ways],
         ):
             rows.append(row)
             FOLDER.mkdir(exist_ok=True)
             others = {row.key for row in rows}
             write_results(path, [*rows, *(row for row in known if row.key not in others)])
             print(
-                f"{run.name:40} {row.scheme:34} {way(row):15} {row.cells_per_weight:7.3f} cells "
+                f"{run.name:40} {row.scheme:34} {row.loop:15} {row.cells_per_weight:7.3f} cells "
                 f"{100 * row.accuracy_mean:6.2f} % {row.sdr_db:6.2f} dB",
                 flush=True,
             )
-
-
-def way(row: Result) -> str:
-    """Return how a network went through the loop, in words."""
-    if row.feedback:
-        return "closed"
-    return "open, corrected" if row.drift_corrected else "open"
 
 
 WEIGHTS = {
@@ -210,7 +223,7 @@ def loop_section(rows: list[Result]) -> str:
         drop = round(100 * (row.float_accuracy - row.accuracy_mean), 2) + 0.0
         pulses = row.programmed_cells / WEIGHTS[first.model]
         lines.append(
-            f"| {row.scheme} | {way(row)} | {row.decoder} | {row.cells_per_weight:.2f} "
+            f"| {row.scheme} | {row.loop} | {row.decoder} | {row.cells_per_weight:.2f} "
             f"| {100 * row.accuracy_mean:.2f} % ({low:.2f} to {high:.2f}) | {drop:.2f} "
             f"| {row.sdr_db:.1f} | {pulses:.2f}, {pulses * row.verify_reads:.2f} |"
         )

@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, and its links lead somewhere."""
+"""The README's Python runs as it stands, its table is whole, and its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+
+from softcell.allocate import SCHEMES
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -20,6 +22,12 @@ def test_the_ten_lines_run(tmp_path, monkeypatch, capsys):
     ).groups()
     assert 1.9 < float(cells) <= 2
     assert float(decibels) > 12
+
+
+def test_the_demo_shows_every_scheme():
+    text = README.read_text(encoding="utf-8")
+    shown = text[text.index("limit distance\n") : text.index("(the rows at")]
+    assert [line.split()[0] for line in shown.splitlines()[2:] if line] == list(SCHEMES)
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README.read_text(encoding="utf-8")))

@@ -11,7 +11,8 @@ from torch import nn
 
 from softcell.errors import InputError
 from softcell.evaluate.networks.normalization import BatchNorm
-from softcell.feedback import fold_normalisations, normalisations
+from softcell.curvature.calibration import normalisations
+from softcell.feedback import fold_normalisations
 from softcell.streams import Stream
 
 

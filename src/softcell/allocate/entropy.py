@@ -32,6 +32,11 @@ class EntropyCode:
     states: int = 8
     trade_off: float | None = None
 
+    @property
+    def rounds(self) -> bool:
+        """Whether weights are rounded to whole steps and nothing else, as the feedback loop does."""
+        return self.states == 1 and self.trade_off == 0
+
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return a tensor's bytes; rows of shape (rows, columns), finite."""
         trellis = Trellis(self.states)

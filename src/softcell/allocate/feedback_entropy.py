@@ -26,6 +26,9 @@ _COARSEST = 8.0
 _FINEST = 2.0**-16
 """Smallest step of a row, in the same unit."""
 
+_SPAN = 2.0**-60
+"""Smallest step of a row, in largest ones of its tensor: a stream keeps 64 octaves."""
+
 
 def rounding(steps: NDArray[np.float32]) -> StoreColumn:
     """Return how the loop stores a column as whole multiples of each row's step.
@@ -46,8 +49,8 @@ def feedback_entropy_codes(
 ) -> dict[str, EntropyCode]:
     """Return the code of every matrix, quantised in the loop.
 
-    A row of importance f in a layer whose errors keep a part d of their loss has a step in
-    proportion to 1 / sqrt(f d). The common factor is found by quantising and coding the network
+    A row of which the loss feels f of a squared error has a step in proportion to 1 / sqrt(f). The
+    common factor is found by quantising and coding the network
     until it fits the target.
 
     Raises:
@@ -91,13 +94,14 @@ def feedback_entropy_codes(
 
 def _first_guess(layers: list[FeedbackLayer], bits: float) -> float:
     """A Gaussian of unit deviation quantised with step s takes about log2(4.13 / s) bits."""
-    ratio = np.concatenate(
-        [np.log2(np.maximum(_sizes(x), 1e-30) / _unit_steps(x)) for x in layers] or [np.zeros(1)]
-    )
-    counts = np.concatenate(
-        [np.full(len(x.weights), x.weights.shape[1]) for x in layers] or [np.ones(1)]
-    )
-    return float(np.average(ratio, weights=counts)) + np.log2(4.13) - bits / counts.sum()
+    total, weights = 0.0, 0
+    for layer in layers:
+        sizes = _sizes(layer)
+        some = sizes > 0  # rows of zeros take next to nothing
+        ratios = np.log2(sizes[some] / _unit_steps(layer)[some])
+        total += layer.weights.shape[1] * float(ratios.sum())
+        weights += layer.weights.shape[1] * len(ratios)
+    return (total - bits) / max(weights, 1) + np.log2(4.13)
 
 
 def _sizes(layer: FeedbackLayer) -> NDArray[np.float64]:
@@ -105,16 +109,18 @@ def _sizes(layer: FeedbackLayer) -> NDArray[np.float64]:
 
 
 def _unit_steps(layer: FeedbackLayer) -> NDArray[np.float64]:
-    felt = layer.importance * layer.mean_pivot
-    typical = max(float(felt.mean()), 1e-280)
+    typical = max(float(layer.felt.mean()), 1e-280)
     # A row that the loss does not feel is still felt a little: the estimate is no certainty.
-    return np.maximum(felt, 1e-4 * typical) ** -0.5
+    return np.maximum(layer.felt, 1e-4 * typical) ** -0.5
 
 
 def _code(layer: FeedbackLayer, factor: float) -> EntropyCode:
-    sizes = np.maximum(_sizes(layer), 1e-20)
+    sizes = _sizes(layer)
     steps = np.clip(factor * _unit_steps(layer), _FINEST * sizes, _COARSEST * sizes)
-    return EntropyCode(stored_steps(np.clip(steps, 1e-30, 1e30)), states=1, trade_off=0.0)
+    # Any step will do for a row of zeros, and no other may be too far below the largest.
+    largest = float(np.clip(steps.max(), 1e-30, 1e30))
+    steps = np.where(sizes > 0, np.maximum(steps, max(_SPAN * largest, 1e-30)), largest)
+    return EntropyCode(stored_steps(np.minimum(steps, 1e30)), states=1, trade_off=0.0)
 
 
 def _cells(setting: Setting, layers: list[FeedbackLayer], codes: Mapping[str, EntropyCode]) -> int:

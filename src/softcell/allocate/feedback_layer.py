@@ -21,10 +21,10 @@ class FeedbackLayer:
     Args:
         name: Name of its tensor.
         weights: The tensor's rows, float32, shape (rows, columns).
-        importance: What the loss feels of a squared error in each row, shape (rows,): twice nats
-            for each squared unit.
-        covariance: Curvature of a row over its mean diagonal, shape (groups, columns, columns); or
-            None for an open loop, where errors are taken as independent.
+        importance: Twice the nats that a row loses for each unit of its squared error, weighted by
+            the covariance where there is one; shape (rows,).
+        covariance: Curvature of a row, shape (groups, columns, columns), up to a factor of each
+            group; or None for an open loop, where errors are taken as independent.
         factor: The covariance, factored; None for an open loop.
     """
 
@@ -35,9 +35,14 @@ class FeedbackLayer:
     factor: FeedbackFactor | None = field(default=None, repr=False)
 
     @property
-    def mean_pivot(self) -> float:
-        """What is left of an error's loss when later columns absorb it, on average over columns."""
-        return 1.0 if self.factor is None else float(self.factor.pivots.mean())
+    def felt(self) -> NDArray[np.float64]:
+        """What the loss feels of a squared error in each row, shape (rows,), on average over its
+        columns: of what later columns leave of it.
+        """
+        if self.factor is None:
+            return self.importance
+        left = self.factor.pivots.mean(axis=1)
+        return self.importance * np.repeat(left, len(self.weights) // len(left))
 
     def store(self, store: StoreColumn) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Store the matrix column by column; return targets and what the decoder sees."""
@@ -72,11 +77,11 @@ def feedback_layer(
     curvature = None if calibration is None else calibration.layers.get(name)
     if calibration is None or curvature is None or curvature.rows.size != len(rows):
         return FeedbackLayer(name, rows, tensor.importance)
-    mean = np.einsum("gkk->g", curvature.covariance, dtype=np.float64) / curvature.columns
-    scale = np.maximum(mean, np.finfo(np.float64).tiny)[:, None, None]
-    covariance = (curvature.covariance / scale).astype(np.float32)
     # Second moments of inputs say nothing of one layer's weight against another's.
-    importance = curvature.rows.astype(np.float64)
-    if calibration.kind != "fisher":
-        importance = tensor.importance
-    return FeedbackLayer(name, rows, importance, covariance, factorise(covariance))
+    felt = curvature.rows.astype(np.float64) if calibration.kind == "fisher" else tensor.importance
+    mean = np.einsum("gkk->g", curvature.covariance, dtype=np.float64) / curvature.columns
+    mean = np.repeat(mean, len(rows) // curvature.groups)
+    importance = np.divide(felt, mean, out=np.zeros(len(rows)), where=mean > 0)
+    # The covariance as it is, so that the plan sees what will be written, to the bit.
+    factor = factorise(curvature.covariance)
+    return FeedbackLayer(name, rows, importance, curvature.covariance, factor)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    from torch import Tensor
 
     from softcell.image.cell_image import ImageHeader
     from softcell.image.closed_loop import Correct
@@ -50,7 +51,7 @@ ModuleOption = Annotated[
         "--module",
         metavar="MODULE:FUNCTION",
         help="Or, instead of a task: a function of yours that returns the network as a torch "
-        "module with its weights loaded.",
+        "module; it is given the weights of MODEL.",
     ),
 ]
 InputsOption = Annotated[
@@ -90,7 +91,7 @@ def correction(
     if module is not None and inputs is not None:
         if task is not None or model is not None:
             raise InputError("--module brings a network of its own; leave out --task and --model")
-        return _own_correction(module, inputs)
+        return _own_correction(network, module, inputs)
     if task is None:
         if model is not None:
             raise InputError("--model names a network of a task; give --task, too")
@@ -102,15 +103,25 @@ def correction(
     return task_correction(loaded, state=read_network(network))
 
 
-def _own_correction(module: str, inputs: Path) -> Correct:
+def _own_correction(weights: Path, function: str, inputs: Path) -> Correct:
+    import torch
+
     from softcell.feedback import correct_drift
 
-    network = own_module(module)
-    given = own_inputs(inputs, network, None)
+    network, what = own_module(function), f"--module {function}"
+    given, state = own_inputs(inputs, network, None), read_network(weights)
 
-    def correct(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        return guarded(lambda: correct_drift(network, state, given), f"--module {module}")
+    def correct(
+        stored: Mapping[str, np.ndarray], inputs: Tensor = given
+    ) -> Mapping[str, np.ndarray]:
+        return guarded(lambda: correct_drift(network, stored, inputs), what)
 
+    tensors = {name: torch.from_numpy(values) for name, values in state.items()}
+    guarded(lambda: network.load_state_dict(tensors, strict=False), what)
+    try:
+        correct(state, given[:1])  # what is wrong is better known before a chip is written
+    except InputError as error:
+        raise InputError(f"{what} does not go with {weights}: {error}") from error
     return correct
 
 

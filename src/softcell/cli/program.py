@@ -86,6 +86,7 @@ def program(
     from softcell.curvature import load_calibration, load_fisher
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
+    from softcell.image.cell_image import CellImage
     from softcell.image.exchange import PROTOCOL, FolderExchange, LineExchange
     from softcell.image.program import program as program_chip
     from softcell.image.program import require_chip_name
@@ -130,6 +131,9 @@ def program(
         )
     note_no_correction(correct)
     if exchange is None:
-        lines.tell({"done": True, **written_values(header, output, verify_reads)})
+        with CellImage(output) as image:
+            regions = [{"region": r.label, "cells": r.cells} for r in image.regions()]
+        values = written_values(header, output, verify_reads)
+        lines.tell({"done": True, **values, "regions": regions})
     else:
         print_written(header, output, verify_reads)

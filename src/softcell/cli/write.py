@@ -115,8 +115,6 @@ def write(
         raise InputError("--task, --module and --verify-reads are for --feedback; give it, too")
     chosen = scheme or ("combined" if feedback is None else PACKED)
     analog = parse_scheme(chosen).number_format is None
-    if not analog and cells_per_weight is not None:
-        print_note(f"note: {chosen} has a fixed number of cells, --cells-per-weight is not used")
     usual = DEFAULT_CELLS if feedback is None else LOOP_CELLS
     target = (usual if cells_per_weight is None else cells_per_weight) if analog else None
     calibration = load_calibration(feedback) if feedback else None
@@ -142,6 +140,8 @@ def write(
             seed=seed,
             progress=progress,
         )
+    if not analog and cells_per_weight is not None:
+        print_note(f"note: {chosen} has a fixed number of cells, --cells-per-weight is not used")
     if target is not None and header.cells_per_weight > target * (1 + 1e-9):
         print_note(
             f"note: {header.cells_per_weight:.3f} cells per weight instead of {target:g}: one cell "

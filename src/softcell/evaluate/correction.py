@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 
@@ -13,10 +12,10 @@ from softcell.evaluate.sensitivity import calibration_images, task_calibration
 from softcell.evaluate.tasks import Task
 from softcell.evaluate.training import Progress
 from softcell.evaluate.trials import Loop
-from softcell.feedback import correct_drift
+from softcell.feedback import DriftCorrection
 from softcell.image.closed_loop import Correct
 
-_IMAGES = 500
+_IMAGES = 200
 _LARGE_IMAGES = 100  # of 224 x 224 pixels: their many places make up for the number
 _SEED = 1  # other images than those that gave the curvature
 
@@ -29,7 +28,7 @@ def task_correction(
     Args:
         task: The task; its calibration images are used, never its test images.
         state: Other weights for its network, such as pruned ones; None for its own.
-        count: Number of images, >= 1; by default 500, and 100 for ImageNet.
+        count: Number of images, >= 1; by default 200, and 100 for ImageNet.
 
     Raises:
         InputError: As for `Task.calibration`, or the weights do not fit the network.
@@ -38,7 +37,7 @@ def task_correction(
     images = task.calibration(usual if count is None else count, seed=_SEED)
     weights = task.state_dict() if state is None else state
     module = with_weights(TASKS[task.name][task.model].network, weights)
-    return partial(correct_drift, module, images=images)
+    return DriftCorrection(module, images)
 
 
 def task_loops(

@@ -50,8 +50,8 @@ class Result:
         decoder: "table" if weights are decoded by a look-up of their cells' readings, "full" if
             by error correction or entropy decoding; "" in results of before it was recorded.
         feedback: Whether the network went through the feedback loop.
-        drift_corrected: Whether biases and normalisations were corrected for the drift of
-            activations.
+        loop: How it was written column by column: "open", "open, corrected" for the drift of
+            activations, "closed" with that correction, "closed, uncorrected"; "" if it was not.
         read_noise_share: Share of reading in the variance of a fresh cell, from 0 to 1.
         verify_reads: Verifying reads of each cell that was programmed in the loop.
         programmed_cells: Cells of a chip that were programmed column by column, one pulse each.
@@ -80,7 +80,7 @@ class Result:
     version: str = ""
     decoder: str = ""
     feedback: bool = False
-    drift_corrected: bool = False
+    loop: str = ""
     read_noise_share: float = 0.0
     verify_reads: int = 0
     programmed_cells: int = 0
@@ -105,7 +105,7 @@ class Result:
         return (
             *(self.task, self.model, self.device, self.age_seconds, self.scheme),
             *(self.target_cells_per_weight, self.seeds, self.first_seed, self.images),
-            *(self.version, self.feedback, self.drift_corrected, self.verify_reads),
+            *(self.version, self.loop, self.verify_reads),
         )
 
 

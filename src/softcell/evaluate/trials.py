@@ -53,6 +53,13 @@ class Loop:
     feedback: bool = True
     verify_reads: int = 1
 
+    @property
+    def name(self) -> str:
+        """Name of this way, as results have it."""
+        if self.feedback:
+            return "closed, uncorrected" if self.correct is None else "closed"
+        return "open" if self.correct is None else "open, corrected"
+
 
 DEFAULT_CELLS = (1.0, 2.0, 4.0)
 """Cells per weight at which schemes are compared."""
@@ -198,7 +205,7 @@ def run_trials(
             label=label,
             progress=counted,
             feedback=loop.feedback,
-            drift_corrected=loop.correct is not None,
+            loop=loop.name,
             verify_reads=loop.verify_reads if plan.uses_cells else 0,
         )
 
@@ -259,9 +266,8 @@ def compare(
             key = (
                 *(experiment.task, experiment.model, experiment.device.name),
                 *(experiment.age_seconds, scheme, cells, seeds, first_seed, experiment.images),
-                *(VERSION, loop is not None and loop.feedback),
-                *(loop is not None and loop.correct is not None,),
-                *(loop.verify_reads if loop is not None and verified else 0,),
+                *(VERSION, "" if loop is None else loop.name),
+                loop.verify_reads if loop is not None and verified else 0,
             )
             if key in done:
                 yield done[key]

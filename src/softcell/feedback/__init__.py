@@ -1,7 +1,19 @@
 """Feedback: what the decoder will see corrects what is still to be written."""
 
-from softcell.feedback.corrected_layer import normalisations
-from softcell.feedback.drift import correct_drift
+from softcell.feedback.drift import DriftCorrection, correct_drift
+from softcell.feedback.factor import FeedbackFactor, factorise
 from softcell.feedback.folding import fold_normalisations
+from softcell.feedback.loop import feedback_loop, weighted_error
+from softcell.feedback.memory import Memory, SimulatedMemory
 
-__all__ = ["correct_drift", "fold_normalisations", "normalisations"]
+__all__ = [
+    "DriftCorrection",
+    "FeedbackFactor",
+    "Memory",
+    "SimulatedMemory",
+    "correct_drift",
+    "factorise",
+    "feedback_loop",
+    "fold_normalisations",
+    "weighted_error",
+]

@@ -108,16 +108,6 @@ def watched(
         yield
 
 
-def normalisations(module: nn.Module) -> dict[str, float]:
-    """Return the `eps` of every batch normalisation by the name of its module.
-
-    Example:
-        >>> normalisations(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, eps=0.001)))
-        {'1': 0.001}
-    """
-    return {name: float(part.eps) for name, part in module.named_modules() if _normalises(part)}
-
-
 def _normalises(part: nn.Module) -> bool:
     return hasattr(part, "eps") and all(
         isinstance(getattr(part, name, None), Tensor) for name in ("running_mean", "running_var")

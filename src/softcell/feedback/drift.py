@@ -55,7 +55,7 @@ def correct_drift(
             channels in dimension 1, and linear and convolutional layers of torch with a bias.
         state: All tensors of the stored network, by their names in the module's state dict.
         images: Inputs, shape (images, ...), of the type and on the device of the module, of the
-            kind that the network meets in use (see `diagonal_fisher`); 500 are plenty.
+            kind that the network meets in use (see `diagonal_fisher`); 200 are plenty.
         batch: Images that are run together, >= 1; None for all of them, in one pass that holds the
             activations of one layer at a time, about 1.3 GB for 100 images of 224 x 224 in
             MobileNetV2. With fewer there is one pass for every layer; the result is the same but
@@ -84,36 +84,66 @@ def correct_drift(
         statistics as the cells drift; Nagel et al., ICCV 2019, arXiv 1906.04721, section 4.2
         (correction of biases).
     """
-    if images.ndim < 1 or len(images) == 0:
-        raise InputError(f"images must have shape (images, ...), got {tuple(images.shape)}")
-    if batch is not None and batch < 1:
-        raise InputError(f"batch must be at least 1, got {batch}")
-    batches = images.split(batch or len(images))
-    names: dict[int, list[str]] = {}
-    for name, tensor in _tensors(module):
-        names.setdefault(id(tensor), []).append(name)
-    values = _stored_tensors(module, names, state)
-    layers = {
-        layer: [values[names[id(tensor)][0]] for tensor in layer.corrected]
-        for layer in corrected_layers(module)
-    }
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            reference = _float_moments(module, tuple(layers), batches)
-            _correct(module, layers, batches, values, reference, progress)
-    finally:
-        for part, training in modes.items():
-            part.training = training
-    result = {}
-    for layer in reference:
-        for tensor, value in zip(layer.corrected, layers[layer]):
-            for name in names[id(tensor)]:
-                if name in state:
-                    kind = np.result_type(np.asarray(state[name]).dtype, np.float32)
-                    result[name] = value.double().cpu().numpy().astype(kind)
-    return result
+    return DriftCorrection(module, images, batch=batch)(state, progress=progress)
+
+
+class DriftCorrection:
+    """`correct_drift` of one network on the same images, for several stored ones.
+
+    What the float network gives is computed once, when it is first needed.
+
+    Args:
+        module: As for `correct_drift`, and so are the others. Its weights must stay as they are.
+        images: Inputs, shape (images, ...).
+        batch: Images that are run together, or None.
+
+    Raises:
+        InputError: No images, or a batch below 1.
+    """
+
+    def __init__(self, module: nn.Module, images: Tensor, *, batch: int | None = None) -> None:
+        if images.ndim < 1 or len(images) == 0:
+            raise InputError(f"images must have shape (images, ...), got {tuple(images.shape)}")
+        if batch is not None and batch < 1:
+            raise InputError(f"batch must be at least 1, got {batch}")
+        self._module, self._batches = module, images.split(batch or len(images))
+        self._layers = tuple(corrected_layers(module))
+        self._reference: Mapping[CorrectedLayer, tuple[Moments, int]] | None = None
+
+    def __call__(
+        self,
+        state: Mapping[str, NDArray[np.generic]],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, NDArray[np.floating]]:
+        """Return what is to be replaced in a stored network's tensors, as `correct_drift` does."""
+        module = self._module
+        names: dict[int, list[str]] = {}
+        for name, tensor in _tensors(module):
+            names.setdefault(id(tensor), []).append(name)
+        values = _stored_tensors(module, names, state)
+        layers = {
+            layer: [values[names[id(tensor)][0]] for tensor in layer.corrected]
+            for layer in self._layers
+        }
+        modes = {part: part.training for part in module.modules()}
+        module.eval()
+        try:
+            with torch.no_grad():
+                if self._reference is None:
+                    self._reference = _float_moments(module, self._layers, self._batches)
+                _correct(module, layers, self._batches, values, self._reference, progress)
+        finally:
+            for part, training in modes.items():
+                part.training = training
+        result = {}
+        for layer in self._reference:
+            for tensor, value in zip(layer.corrected, layers[layer]):
+                for name in names[id(tensor)]:
+                    if name in state:
+                        kind = np.result_type(np.asarray(state[name]).dtype, np.float32)
+                        result[name] = value.double().cpu().numpy().astype(kind)
+        return result
 
 
 def _float_moments(

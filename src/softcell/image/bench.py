@@ -38,7 +38,7 @@ class Batch:
     verify: bool
 
 
-Exchange = Callable[[Batch], Sequence[float]]
+Exchange = Callable[[Batch], Sequence[float] | NDArray[np.float64]]
 """Programs the cells of a batch and returns their readings, in the unit of the device's reading
 axis; what it returns where `verify` is false is not looked at."""
 
@@ -114,7 +114,7 @@ class Bench:
         levels: NDArray[np.uint8],
         *,
         verify: bool,
-    ) -> Sequence[float]:
+    ) -> Sequence[float] | NDArray[np.float64]:
         batch = Batch(self._batches, region, places, levels, self._units[levels], verify)
         self._batches += 1
         return self._exchange(batch)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCode, Plan, Progress, as_rows, finite_weights
+from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite_weights
 from softcell.allocate.feedback_entropy import rounding
 from softcell.channel import channel_of
 from softcell.codes.digital import NUMBER_FORMATS
+from softcell.codes.digital.entropy_coded import decode
+from softcell.codes.digital.vector_formats import CONSTANT, FLOAT12, is_constant
 from softcell.curvature import Calibration
+from softcell.errors import InputError
 from softcell.feedback.factor import factorise
 from softcell.feedback.folding import fold_normalisations
 from softcell.feedback.loop import StoreColumn, feedback_loop
@@ -62,6 +65,10 @@ def close_loop(
             use it.
         feedback: False to write and verify but carry no error on: the open loop.
         progress: Called after every tensor.
+
+    Raises:
+        InputError: A code that cannot be written column by column, or a digital one that was
+            planned without the calibration.
     """
     targets: dict[str, NDArray[Any]] = {}
     seen: dict[str, NDArray[Any]] = {}
@@ -78,18 +85,16 @@ def close_loop(
                 seen[name] = number_format.decode(data, shape)
         else:
             rows = as_rows(finite_weights(weights, name))
-            codec = None
+            known = calibration if feedback else None
             if isinstance(tensor.code, EntropyCode):
-                store = rounding(tensor.code.row_steps(len(rows)))
+                wanted, back = _quantised(rows, name, tensor.code, known)
             else:
                 codec = column_codec(tensor, rows, plan)
                 store = into(memory, f"cells/{name}", codec, law)
                 cells += sum(len(codec.places(column)) for column in range(rows.shape[1]))
-            wanted, back = _through(rows, name, calibration if feedback else None, store)
-            if isinstance(tensor.code, EntropyCode):
-                wanted = back
-            if isinstance(codec, AnalogColumns):
-                wanted = codec.admissible(wanted)
+                wanted, back = _through(rows, name, known, store)
+                if isinstance(codec, AnalogColumns):
+                    wanted = codec.admissible(wanted)
             targets[name], seen[name] = wanted.reshape(shape), back.reshape(shape)
         if progress:
             progress("program", done, len(plan.tensors))
@@ -123,6 +128,9 @@ def write_closed_loop(
 
     Returns:
         The image's header, and what was written.
+
+    Raises:
+        InputError: As for `close_loop`, or the file cannot be written.
     """
     written = close_loop(weights, plan, calibration, memory, feedback=feedback, progress=progress)
     targets = dict(written.targets)
@@ -131,6 +139,7 @@ def write_closed_loop(
         folded = fold_normalisations(state, calibration.normalisations)
         vectors = {t.info.name for t in plan.tensors if t.code is None}
         targets |= {name: values for name, values in folded.items() if name in vectors}
+        plan = replace(plan, tensors=tuple(_varied(t, targets[t.info.name]) for t in plan.tensors))
     with ReplacedWeights(weights, targets) as replaced:
         header = write_image(replaced, plan, path, chip=chip, progress=progress)
     return header, written
@@ -151,6 +160,28 @@ def folded(weights: Weights, calibration: Calibration) -> Weights:
     names = [f"{n}.{p}" if n else p for n in calibration.normalisations for p in parts]
     state = {name: weights.read(name) for name in names}
     return ReplacedWeights(weights, fold_normalisations(state, calibration.normalisations))
+
+
+def _varied(tensor: TensorPlan, values: NDArray[Any]) -> TensorPlan:
+    """Return the plan of a vector that was all the same number before it was corrected."""
+    if tensor.kind != CONSTANT or is_constant(values):
+        return tensor
+    return replace(tensor, kind=FLOAT12)
+
+
+def _quantised(
+    rows: NDArray[np.float32], name: str, code: EntropyCode, calibration: Calibration | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what is to be encoded of a matrix, and what is decoded of it."""
+    if code.rounds:
+        seen = _through(rows, name, calibration, rounding(code.row_steps(len(rows))))[1]
+        return seen, seen
+    if calibration is not None:
+        raise InputError(
+            f"tensor {name!r} was planned without the calibration; plan the network with it, so "
+            "that its weights are quantised in the loop"
+        )
+    return rows, decode(code.encode(rows).tobytes(), rows.shape)
 
 
 def _through(

@@ -46,7 +46,7 @@ class LineExchange:
             InputError: Nobody reads.
         """
         try:
-            self._outgoing.write(json.dumps(facts, ensure_ascii=False) + "\n")
+            self._outgoing.write(json.dumps(facts) + "\n")
             self._outgoing.flush()
         except BrokenPipeError:
             raise InputError("the lab script has gone; nothing was written") from None

@@ -6,10 +6,15 @@ import numpy as np
 
 from softcell.allocate import Plan
 from softcell.channel import Law
-from softcell.codes.analog import CoarseCode, JointCode, Maps
-from softcell.codes.analog.coarse_to_fine import CoarseToFineMap
-from softcell.codes.analog.joint_map import JointMap
-from softcell.codes.analog.stored_maps import coarse_name, joint_name, pack
+from softcell.codes.analog import CoarseCode, JointCode, Maps, PackedCode, PackedCodec
+from softcell.codes.analog.stored_maps import (
+    StoredMap,
+    coarse_name,
+    joint_name,
+    pack,
+    packed_name,
+)
+from softcell.codes.digital import DigitalStore
 from softcell.image.cell_image import CellImage
 from softcell.image.container_writer import ContainerWriter
 
@@ -19,7 +24,7 @@ _PREFIX = "maps/"
 def append_maps(container: ContainerWriter, plan: Plan, law: Law) -> None:
     """Write the maps of every tensor of a plan, each once, in the order of their names."""
     maps = Maps(law)
-    found: dict[str, CoarseToFineMap | JointMap] = {}
+    found: dict[str, StoredMap] = {}
     for tensor in plan.tensors:
         code = tensor.code
         if isinstance(code, CoarseCode):
@@ -31,6 +36,9 @@ def append_maps(container: ContainerWriter, plan: Plan, law: Law) -> None:
                     found[coarse_name(code.shape, 0)] = maps.coarse_to_fine(code.shape, 0)
                 else:
                     found[joint_name(code.shape)] = maps.joint(code.shape)
+        elif isinstance(code, PackedCode) and isinstance(plan.store, DigitalStore):
+            for design in PackedCodec(code, maps, plan.store).maps:
+                found[packed_name(design.values, design.parts)] = design
     for name in sorted(found):
         container.append(_PREFIX + name, pack(found[name]))
 

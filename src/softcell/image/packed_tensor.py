@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Channel, Law
+from softcell.codes.analog import Maps
 from softcell.codes.analog.packed_code import PackedCode, PackedCodec, decode_packed_side
 from softcell.codes.digital import DigitalStore
 from softcell.errors import FormatError
@@ -39,7 +40,7 @@ def restore_packed(
     region: Region | None,
     store: DigitalStore,
     readings: Readings,
-    laws: tuple[Law, Channel],
+    laws: tuple[Maps, Channel],
     each: Each,
 ) -> NDArray[np.float32]:
     """Return a tensor's weights.
@@ -50,7 +51,7 @@ def restore_packed(
         region: Its cells; None if it has none.
         store: Digital store whose levels robust cells have.
         readings: Where readings come from.
-        laws: The laws that it was designed for and that its cells are read under.
+        laws: The maps that it was written with, and the law that its cells are read under.
         each: Runs pieces of work.
 
     Raises:

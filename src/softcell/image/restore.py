@@ -217,7 +217,7 @@ class Restoration:
             if not isinstance(store, DigitalStore):
                 raise FormatError("its robust cells need a store of hard decisions")
             if tensor.kind == PACKED or region is None:
-                own_laws = law, self._channel
+                own_laws = laws[0], self._channel
                 return restore_packed(
                     data, tensor, region, store, self._readings, own_laws, self._each
                 )

@@ -81,8 +81,9 @@ def accuracy_figure(results: Sequence[Result]) -> Figure:
     exact = scale * results[0].float_accuracy
     axes.axhline(exact, color="black", linestyle="--", linewidth=1, label="float")
     number = 0
-    for scheme in dict.fromkeys(result.scheme for result in results):
-        rows = sorted((r for r in results if r.scheme == scheme), key=lambda r: r.cells_per_weight)
+    for line in dict.fromkeys((result.scheme, result.loop) for result in results):
+        own = [result for result in results if (result.scheme, result.loop) == line]
+        rows = sorted(own, key=lambda r: r.cells_per_weight)
         analog = rows[0].target_cells_per_weight is not None
         _draw(axes, rows, scale, _COLOURS[number % len(_COLOURS)] if analog else _CONVENTIONAL)
         number += analog
@@ -109,7 +110,7 @@ def _draw(axes: Axes, rows: Sequence[Result], scale: float, colour: str) -> None
         linestyle="-" if len(rows) > 1 else "none",
         linewidth=1.5,
         capsize=3,
-        label=rows[0].scheme,
+        label=rows[0].scheme + (f" ({rows[0].loop})" if rows[0].loop else ""),
     )
 
 

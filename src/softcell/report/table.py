@@ -37,25 +37,29 @@ def headline(results: Sequence[Result]) -> str:
     first = results[0]
     images = f" on {first.images:,} images" if first.images else ""
     chips = sorted({result.seeds for result in results})
+    verified = any(result.verify_reads for result in results)
     many = f"{chips[0]}" if len(chips) == 1 else f"{chips[0]} to {chips[-1]}"
     return (
         f"{first.task} {first.model} on {first.device} at {format_age(first.age_seconds)}: "
         f"float {_value(first.float_accuracy, _percent(results))}{images}, {many} "
         f"{'chip' if many == '1' else 'chips'}, {first.capacity_bits:.2f} bits/cell"
+        + (f", read noise {first.read_noise_share:.1%} of variance" if verified else "")
     )
 
 
 def columns(results: Sequence[Result]) -> dict[str, list[str]]:
     """Return the columns of a table as texts, by their names.
 
-    `drop` is float accuracy minus accuracy; `limit` the least cells per weight at the distortion
-    reached, R(D) / C; `distance` the cells over it. `failed words` is there if any code word was
-    not corrected.
+    `loop` is there if any network was written column by column; `drop` is float accuracy minus
+    accuracy; `limit` the least cells per weight at the distortion reached, R(D) / C; `distance` the
+    cells over it. `failed words` is there if any code word was not corrected.
     """
     percent = _percent(results)
     low_high = [[_number(end, percent) for end in r.accuracy_ci95] for r in results]
-    table = {
-        "scheme": [r.scheme for r in results],
+    table = {"scheme": [r.scheme for r in results]}
+    if any(r.loop for r in results):
+        table["loop"] = [r.loop or _MISSING for r in results]
+    table |= {
         "cells/weight": [f"{r.cells_per_weight:.2f}" for r in results],
         "side": [f"{r.side_cells_per_weight:.2f}" for r in results],
         "accuracy %" if percent else "accuracy": [
@@ -85,8 +89,8 @@ def results_table(results: Sequence[Result]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     texts = columns(results)
     for name in texts:
-        if name == "scheme":
-            table.add_column(name, overflow="fold", min_width=12)
+        if name in ("scheme", "loop"):
+            table.add_column(name, overflow="fold", min_width=12 if name == "scheme" else 6)
         else:
             # Headers of several lines keep the table within the 80 characters of a terminal.
             header = fill(name.replace("/", "/ "), 8)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Channel, Law
-from softcell.codes.analog.packed_map import PackedMap, packed_estimates, packed_map
+from softcell.codes.analog.packed_map import PackedMap, packed_estimates
 from softcell.codes.analog.row_counts import ByteReader
+from softcell.codes.analog.stored_maps import Maps, maps_of
 from softcell.codes.digital.index_coding import decode_indices, encode_indices, stream_size
 from softcell.codes.digital.store import DigitalStore
 from softcell.errors import FormatError, InputError
@@ -113,16 +114,16 @@ class PackedCodec:
 
     Args:
         code: The tensor's code.
-        design: The law that its maps are designed for.
+        design: The law that its maps are designed for, or its maps.
         store: Digital store whose levels the robust cells have.
     """
 
-    def __init__(self, code: PackedCode, design: Law, store: DigitalStore) -> None:
-        self.code, self._store = code, store
+    def __init__(self, code: PackedCode, design: Law | Maps, store: DigitalStore) -> None:
+        self.code, self._store, own = code, store, maps_of(design)
         self._width = store.bits_per_symbol
         robust = code.classes[code.alone] - SINGLE
         numbers = [int(number) for number in np.unique(robust)]
-        self._maps = {n: packed_map(design, 1, 1 << self._width * n) for n in numbers}
+        self._maps = {n: own.packed(1, 1 << self._width * n) for n in numbers}
         self._alone = {n: code.alone[robust == n] for n in numbers}
         # Place of each row of its own among the column's last cells, and of its robust cells.
         self._last = {n: np.flatnonzero(robust == n) for n in self._maps}
@@ -132,8 +133,13 @@ class PackedCodec:
             if n
         }
         used = {SHARING[kind]: rows for kind, rows in code.shared.items() if len(rows)}
-        self._shared = {number: (packed_map(design, number), rows) for number, rows in used.items()}
+        self._shared = {number: (own.packed(number), rows) for number, rows in used.items()}
         self._tables: dict[tuple[int, int, str], NDArray[np.float32]] = {}
+
+    @property
+    def maps(self) -> tuple[PackedMap, ...]:
+        """The maps that the code uses."""
+        return *self._maps.values(), *(design for design, _ in self._shared.values())
 
     def encode(self, targets: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the level indices of columns.

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from softcell.channel import Law
 from softcell.codes.analog.coarse_to_fine import CoarseToFineMap, design_map
 from softcell.codes.analog.joint_map import JointMap, design_joint_map
+from softcell.codes.analog.packed_map import GRID, PackedMap, packed_map
 from softcell.codes.analog.source import SHAPES, STEPS, source_density
 from softcell.errors import FormatError, InputError
 
 _DISTORTION = struct.Struct("<d")
+
+StoredMap = CoarseToFineMap | JointMap | PackedMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,22 @@ class Maps:
         except InputError as error:
             raise FormatError(str(error)) from None
 
+    def packed(self, values: int, parts: int = 1) -> PackedMap:
+        """Return the packed map of a number of values in a cell and of parts of their range.
+
+        Raises:
+            FormatError: The stored map is none.
+        """
+        found = self.stored.get(packed_name(values, parts))
+        if found is None:
+            return packed_map(self.law, values, parts)
+        shape = (GRID[values],) * values
+        distortion, part, levels = _unpack(found, GRID[values] ** values)
+        try:
+            return PackedMap(values, parts, part.reshape(shape), levels.reshape(shape), distortion)
+        except InputError as error:
+            raise FormatError(str(error)) from None
+
 
 def maps_of(design: Law | Maps) -> Maps:
     """Return maps, or those of a law."""
@@ -83,7 +102,12 @@ def joint_name(shape: int) -> str:
     return f"joint/{SHAPES[shape]:g}"
 
 
-def pack(design: CoarseToFineMap | JointMap) -> NDArray[np.uint8]:
+def packed_name(values: int, parts: int) -> str:
+    """Return the name of a packed map."""
+    return f"packed/{values}/{parts}"
+
+
+def pack(design: StoredMap) -> NDArray[np.uint8]:
     """Return a map as bytes, some 1 to 3 KB.
 
     Example:
@@ -97,14 +121,18 @@ def pack(design: CoarseToFineMap | JointMap) -> NDArray[np.uint8]:
     """
     if isinstance(design, JointMap):
         pair = design.first, design.second
+    elif isinstance(design, PackedMap):
+        pair = design.part, design.levels
     else:
         pair = design.parts, design.levels
     data = _DISTORTION.pack(design.distortion) + pair[0].tobytes() + pair[1].tobytes()
     return np.frombuffer(zlib.compress(data, 9), np.uint8)
 
 
-def _unpack(data: NDArray[np.uint8]) -> tuple[float, NDArray[np.uint8], NDArray[np.uint8]]:
-    size = _DISTORTION.size + 2 * STEPS
+def _unpack(
+    data: NDArray[np.uint8], points: int = STEPS
+) -> tuple[float, NDArray[np.uint8], NDArray[np.uint8]]:
+    size = _DISTORTION.size + 2 * points
     inflate = zlib.decompressobj()
     try:
         found = inflate.decompress(data.tobytes(), size + 1)
@@ -112,5 +140,5 @@ def _unpack(data: NDArray[np.uint8]) -> tuple[float, NDArray[np.uint8], NDArray[
         raise FormatError(f"a stored map is damaged ({error})") from None
     if len(found) != size:
         raise FormatError(f"a stored map has {len(found)} bytes, expected {size}")
-    pair = np.frombuffer(found, np.uint8, offset=_DISTORTION.size).reshape(2, STEPS)
+    pair = np.frombuffer(found, np.uint8, offset=_DISTORTION.size).reshape(2, points)
     return _DISTORTION.unpack_from(found)[0], pair[0], pair[1]
