@@ -107,7 +107,7 @@ def plot(rows: list[dict], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", nargs="+", default=["resnet20", "resnet56"])
+    parser.add_argument("--model", nargs="+", default=["resnet20"])
     parser.add_argument("--db", type=float, nargs="+", default=[3, 6, 10, 14])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)

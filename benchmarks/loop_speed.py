@@ -19,7 +19,7 @@ import numpy as np
 
 
 def measure(columns: int) -> dict[str, float]:
-    from softcell.allocate.feedback_entropy import rounding
+    from softcell.allocate.feedback_layer import rounding
     from softcell.channel import channel_of
     from softcell.codes.analog import PackedCode, PackedCodec
     from softcell.codes.analog.packed_code import SINGLE, scale_index

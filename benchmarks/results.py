@@ -45,12 +45,15 @@ class Run:
     cells: tuple[float, ...] = (1.0, 2.0, 4.0)
     loop: tuple[tuple[str, float, tuple[str, ...]], ...] = ()
     """In place of these: scheme, cells per weight and ways through the feedback loop."""
+    reads: int = 1
+    """Verifying reads of a cell in the loop."""
 
     @property
     def name(self) -> str:
         parts = [self.task, self.model, self.device.replace(":", "-").replace("=", "-")]
         age = [self.age] if self.age != "0" else []
-        return "-".join([*parts, *age, *(["loop"] if self.loop else [])])
+        reads = [f"{self.reads}-reads"] if self.reads > 1 else []
+        return "-".join([*parts, *age, *(["loop"] if self.loop else []), *reads])
 
     @property
     def rows(self) -> list[tuple[str, tuple[float, ...], tuple[str, ...]]]:
@@ -85,7 +88,7 @@ RUNS = (
     Run(
         "cifar10",
         "resnet56",
-        loop=(("packed", 1.05, WAYS), ("packed", 0.75, WAYS), ("strong-digital", 0.62, WAYS)),
+        loop=(("packed", 0.75, CORRECTED), ("packed", 1.05, WAYS), ("strong-digital", 0.62, WAYS)),
     ),
     Run(
         "cifar10",
@@ -96,6 +99,7 @@ RUNS = (
             ("joint-map", 1.25, CORRECTED),
         ),
     ),
+    Run("cifar10", "resnet56", loop=(("packed", 0.75, CLOSED),), reads=4),
     Run("cifar10", "resnet56", QUIET, loop=(("packed", 0.75, CLOSED),)),
     Run("cifar10", "resnet56", NOISY, loop=(("packed", 0.75, CLOSED),)),
     Run("cifar10", "resnet20", "pcm-mushroom", "1d", loop=(("packed", 1.05, CORRECTED),)),
@@ -132,7 +136,7 @@ def measure(run: Run, seeds: int, fresh: bool, only: Sequence[str]) -> None:
     )
     loops: Sequence[Loop | None] = (None,)
     if run.loop:
-        loops = task_loops(task)
+        loops = task_loops(task, verify_reads=run.reads)
     rows: list[Result] = []
     for scheme, cells, ways in run.rows:
         if only and scheme not in only:

@@ -6,12 +6,17 @@ import os
 
 import pytest
 
+collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and all the same name
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory):
     if "SOFTCELL_CACHE" in os.environ:
         yield
         return
-    os.environ["SOFTCELL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.getbasetemp()
+    # Processes that share the tests of a session share what they design, too.
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["SOFTCELL_CACHE"] = str(folder / "cache")
     yield
     del os.environ["SOFTCELL_CACHE"]

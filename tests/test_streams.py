@@ -167,6 +167,34 @@ def test_any_kind_of_integer_is_the_same_seed():
     assert Stream.of(1, "x").named("y") != Stream.of(1, "x") != Stream.of(1, "y")
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    start=st.integers(0, 2**40),
+    places=st.lists(st.integers(0, 5000), max_size=40),
+    draw=st.integers(0, 2**32 - 1),
+)
+def test_cells_have_their_numbers_wherever_they_lie(start, places, draw):
+    stream, at = Stream.of(9, "blocks").at(start), np.array(places, np.int64)
+    some = stream.cells(at)
+    for numbers in (Stream.words, Stream.normal, Stream.uniform):
+        whole = numbers(stream, 5001, draw=draw)
+        picked = getattr(some, numbers.__name__)(len(at), draw=draw)
+        assert picked.dtype == whole.dtype
+        assert (picked == whole[at]).all()
+        first = getattr(some, numbers.__name__)(len(at) // 2, draw=draw)
+        assert (first == whole[at[: len(at) // 2]]).all()
+
+
+def test_cells_keep_their_places_in_streams_that_are_named_or_moved():
+    at = np.array([700, 3, 3, 256, 0])
+    stream = Stream.of(9, "blocks").at(11)
+    assert (stream.cells(at).named("x").normal(5) == stream.named("x").normal(701)[at]).all()
+    assert (stream.cells(at).at(5).normal(5) == stream.at(5).normal(701)[at]).all()
+    for bad in ([-1], [[1, 2]]):
+        with pytest.raises(InputError, match="places of cells"):
+            stream.cells(np.array(bad))
+
+
 def test_places_and_counts_out_of_range_are_refused():
     for make in (lambda: Stream(-1), lambda: Stream(2**64), lambda: Stream(0, 2**62)):
         with pytest.raises(InputError, match="out of range"):

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from softcell.api import compare, read, restore, write
-    from softcell.curvature import diagonal_fisher
+    from softcell.curvature import calibrate, diagonal_fisher, load_calibration, save_calibration
     from softcell.devices import fit_measurements, parse_device
     from softcell.errors import SoftcellError
     from softcell.evaluate import bounds
+    from softcell.feedback import correct_drift
 
 _HOME = {
     "write": "softcell.api",
     "read": "softcell.api",
     "restore": "softcell.api",
     "compare": "softcell.api",
+    "calibrate": "softcell.curvature",
     "diagonal_fisher": "softcell.curvature",
+    "load_calibration": "softcell.curvature",
+    "save_calibration": "softcell.curvature",
+    "correct_drift": "softcell.feedback",
     "fit_measurements": "softcell.devices",
     "parse_device": "softcell.devices",
     "SoftcellError": "softcell.errors",
@@ -35,12 +40,16 @@ _HOME = {
 __all__ = [
     "SoftcellError",
     "bounds",
+    "calibrate",
     "compare",
+    "correct_drift",
     "diagonal_fisher",
     "fit_measurements",
+    "load_calibration",
     "parse_device",
     "read",
     "restore",
+    "save_calibration",
     "write",
 ]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from softcell.curvature.calibration import normalisations
 from softcell.errors import InputError
 from softcell.evaluate.networks.normalization import BatchNorm
-from softcell.curvature.calibration import normalisations
 from softcell.feedback import fold_normalisations
 from softcell.streams import Stream
 

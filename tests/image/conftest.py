@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,9 +37,11 @@ def calibration_of(state, *, identity=False, skip=()):
         if values.ndim < 2 or name in skip:
             continue
         rows, groups = len(values), len(values) if values.shape[1:] == (1, 3, 3) else 1
-        layers[name] = curvature(
-            rows, values.size // rows, groups=groups, seed=10 * seed, identity=identity
-        )
+        own = curvature(rows, values.size // rows, groups=groups, seed=10 * seed, identity=identity)
+        if groups > 1:
+            joined = curvature(1, values.size, seed=10 * seed + 5, identity=identity)
+            own = replace(own, across=replace(joined, joined=True))
+        layers[name] = own
     norms = {"bn": 1e-5} if "bn.weight" in state else {}
     return Calibration(layers, norms, 1, "inputs")
 

@@ -9,6 +9,7 @@ from softcell.allocate import make_plan
 from softcell.allocate.survey import as_rows
 from softcell.devices import parse_device
 from softcell.errors import InputError
+from softcell.feedback.loop import weighted_error
 from softcell.feedback.memory import SimulatedMemory
 from softcell.image.cell_image import CellImage
 from softcell.image.closed_loop import write_closed_loop
@@ -89,6 +90,26 @@ def test_what_the_loop_saw_is_what_the_image_gives_back(
             assert np.array_equal(back[name], written.seen[name]), name
         if values.ndim > 1:
             assert not np.array_equal(written.targets[name], values)
+
+
+def test_stuck_cells_are_seen_and_made_up_for(loop_state, calibrated, tmp_path):
+    device = QUIET + "+stuck:low=0.03,high=0.03"
+    calibration = calibrated(loop_state)
+    weights, plan = planned(loop_state, "sign", 2.5, device)
+    errors = []
+    for feedback in (True, False):
+        path = tmp_path / "x.cells"
+        options = {"memory": SimulatedMemory(plan.device, 5), "chip": "simulated:5"}
+        _, written = write_closed_loop(
+            weights, plan, calibration, path, feedback=feedback, **options
+        )
+        with CellImage(path) as image:
+            back = dict(Restoration(image, SimulatedChip(image, seed=5)).tensors())
+        name = "fc.weight"
+        assert np.array_equal(back[name], written.seen[name])
+        covariance = calibration.layers[name].covariance
+        errors.append(weighted_error(loop_state[name], back[name], covariance).sum())
+    assert errors[0] < 0.5 * errors[1]
 
 
 def test_fixed_length_indices_are_not_written_column_by_column(loop_state):

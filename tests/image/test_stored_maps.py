@@ -9,9 +9,9 @@ import pytest
 
 import softcell
 from softcell.channel import channel_of
-from softcell.codes.analog import Maps, coarse_to_fine, joint_map, stored_maps
+from softcell.codes.analog import Maps, coarse_to_fine, joint_map, packed_map, stored_maps
 from softcell.codes.analog.source import SHAPES, STEPS
-from softcell.codes.analog.stored_maps import coarse_name, joint_name, pack
+from softcell.codes.analog.stored_maps import coarse_name, joint_name, pack, packed_name
 from softcell.devices import parse_device
 from softcell.errors import FormatError
 from softcell.image import write as image_write
@@ -36,9 +36,10 @@ def refuse_designs(monkeypatch):
 
     monkeypatch.setattr(stored_maps, "design_map", never)
     monkeypatch.setattr(stored_maps, "design_joint_map", never)
+    monkeypatch.setattr(stored_maps, "packed_map", never)
 
 
-@pytest.mark.parametrize("scheme", ["joint-map", "hybrid", "coarse-to-fine"])
+@pytest.mark.parametrize("scheme", ["joint-map", "hybrid", "coarse-to-fine", "packed"])
 def test_a_decoder_uses_the_maps_of_the_image_and_none_of_its_own(scheme, tmp_path, monkeypatch):
     write(tmp_path, scheme)
     whole = softcell.read(tmp_path / "x.cells", seed=1)
@@ -75,12 +76,34 @@ def test_a_map_comes_back_bit_for_bit():
     assert (pair.reach, pair.distortion) == (own.reach, own.distortion)
 
 
+@pytest.mark.parametrize(("values", "parts"), [(1, 1), (1, 16), (2, 1), (3, 1)])
+def test_a_packed_map_comes_back_bit_for_bit(values, parts):
+    other = packed_map.packed_map(CHANNEL, values, parts)
+    data = pack(other)
+    assert len(data) < 2000
+    one = Maps(CHANNEL, {packed_name(values, parts): data}).packed(values, parts)
+    assert one is not other
+    assert one.part.tobytes() == other.part.tobytes()
+    assert one.levels.tobytes() == other.levels.tobytes()
+    assert one.levels.shape == other.levels.shape
+    assert (one.values, one.parts, one.distortion) == (values, parts, other.distortion)
+    assert Maps(CHANNEL).packed(values, parts) is other
+
+
 def test_only_the_maps_that_tensors_use_are_kept(tmp_path):
     write(tmp_path, "joint-map", cells=1.6)
     with CellImage(tmp_path / "x.cells") as image:
         names = set(image.sections("maps/"))
     assert {"coarse-to-fine/2/0", "joint/2"} <= names
     assert len(names) <= 4  # two densities at most
+    write(tmp_path, "packed", cells=0.7)
+    with CellImage(tmp_path / "x.cells") as image:
+        names = set(image.sections("maps/"))
+    assert (
+        {"packed/2/1", "packed/1/1"}
+        <= names
+        <= {f"packed/{x}" for x in ("3/1", "2/1", "1/1", "1/4", "1/16")}
+    )
     write(tmp_path, "combined", cells=1.6)
     with CellImage(tmp_path / "x.cells") as image:
         assert image.sections("maps/") == {}
@@ -94,8 +117,13 @@ def test_bytes_that_are_no_map_are_refused(damage):
         stored = np.frombuffer(each, np.uint8)
         with pytest.raises(FormatError, match="stored map"):
             Maps(CHANNEL, {joint_name(0): stored}).joint(0)
+        with pytest.raises(FormatError, match="stored map"):
+            Maps(CHANNEL, {packed_name(1, 4): stored}).packed(1, 4)
     parts = np.full(2 * STEPS + 8, 200, np.uint8)
     parts[:8] = 0
     stored = np.frombuffer(zlib.compress(parts.tobytes()), np.uint8)
     with pytest.raises(FormatError, match="parts below 4"):
         Maps(CHANNEL, {coarse_name(0, 2): stored}).coarse_to_fine(0, 2)
+    stored = np.frombuffer(zlib.compress(parts[: 2 * 4096 + 8].tobytes()), np.uint8)
+    with pytest.raises(FormatError, match="needs parts below"):
+        Maps(CHANNEL, {packed_name(1, 4): stored}).packed(1, 4)

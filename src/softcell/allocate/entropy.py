@@ -34,7 +34,7 @@ class EntropyCode:
 
     @property
     def rounds(self) -> bool:
-        """Whether weights are rounded to whole steps and nothing else, as the feedback loop does."""
+        """Whether weights are rounded to whole steps and no more, as the feedback loop does."""
         return self.states == 1 and self.trade_off == 0
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:

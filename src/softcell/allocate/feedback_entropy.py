@@ -14,34 +14,19 @@ from softcell.allocate.survey import Progress
 from softcell.codes.digital.entropy_coded import stored_steps
 from softcell.curvature import Calibration
 from softcell.errors import InfeasibleError
-from softcell.feedback.loop import StoreColumn
 
 _ROUNDS = 12
 _CLOSE = 0.002
 """A plan may leave this part of its target unused."""
 
 _COARSEST = 8.0
-"""Largest step of a row, in root mean squares of its weights: everything is zero from there on."""
+"""Largest step, in root mean squares of a tensor's largest row: all is zero from there on."""
 
 _FINEST = 2.0**-16
-"""Smallest step of a row, in the same unit."""
+"""Smallest step of a row, in root mean squares of its weights."""
 
 _SPAN = 2.0**-60
 """Smallest step of a row, in largest ones of its tensor: a stream keeps 64 octaves."""
-
-
-def rounding(steps: NDArray[np.float32]) -> StoreColumn:
-    """Return how the loop stores a column as whole multiples of each row's step.
-
-    Example:
-        >>> rounding(np.array([0.5, 2.0], np.float32))(0, np.array([0.7, 0.7], np.float32)).tolist()
-        [0.5, 0.0]
-    """
-
-    def store(_: int, targets: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.rint(targets / steps) * steps
-
-    return store
 
 
 def feedback_entropy_codes(
@@ -64,8 +49,9 @@ def feedback_entropy_codes(
         raise InfeasibleError(
             f"vectors and integers alone take {least:.3f} cells per weight; ask for more than that"
         )
-    weights = sum(layer.weights.size for layer in layers)
+    weights = sum(np.count_nonzero(_sizes(x)) * x.weights.shape[1] for x in layers)
     best: dict[str, EntropyCode] = {}
+    unused, same_side, before = np.inf, 0, 0.0
     low, high, log_factor = (
         -np.inf,
         np.inf,
@@ -77,14 +63,17 @@ def feedback_entropy_codes(
         if progress:
             progress("steps", done + 1, _ROUNDS)
         if over <= 0:
-            best, high = codes, log_factor
+            high = log_factor
+            if -over < unused:
+                best, unused = codes, -over
             if over > -_CLOSE * setting.target:
                 break
         else:
             low = log_factor
         # One more bit of step is about one bit less of each weight, and less where most are zero.
-        move = over * setting.store.bits_per_cell / max(weights, 1)
-        log_factor += float(np.clip(move * 1.2, -2.0, 4.0)) + (1e-3 if over > 0 else 0.0)
+        same_side, before = (same_side + 1 if over * before > 0 else 0), over
+        move = over * setting.store.bits_per_cell / max(weights, 1) * 1.2 * 1.5**same_side
+        log_factor += float(np.clip(move, -2.0, 4.0)) + (1e-3 if over > 0 else 0.0)
         if np.isfinite(low) and (log_factor <= low or log_factor >= high):
             log_factor = (low + high) / 2 if np.isfinite(high) else low + 0.5
     if tensors and not best:
@@ -116,17 +105,15 @@ def _unit_steps(layer: FeedbackLayer) -> NDArray[np.float64]:
 
 def _code(layer: FeedbackLayer, factor: float) -> EntropyCode:
     sizes = _sizes(layer)
-    steps = np.clip(factor * _unit_steps(layer), _FINEST * sizes, _COARSEST * sizes)
-    # Any step will do for a row of zeros, and no other may be too far below the largest.
-    largest = float(np.clip(steps.max(), 1e-30, 1e30))
-    steps = np.where(sizes > 0, np.maximum(steps, max(_SPAN * largest, 1e-30)), largest)
-    return EntropyCode(stored_steps(np.minimum(steps, 1e30)), states=1, trade_off=0.0)
+    steps = np.clip(factor * _unit_steps(layer), _FINEST * sizes, _COARSEST * sizes.max())
+    steps = np.clip(np.maximum(steps, _SPAN * steps.max()), 1e-30, 1e30)
+    return EntropyCode(stored_steps(steps), states=1, trade_off=0.0)
 
 
 def _cells(setting: Setting, layers: list[FeedbackLayer], codes: Mapping[str, EntropyCode]) -> int:
     data = setting.fixed_bytes
     for layer in layers:
         code = codes[layer.name]
-        _, seen = layer.store(rounding(code.row_steps(len(layer.weights))))
+        seen = layer.rounded(code.row_steps(len(layer.weights)))
         data += len(code.encode(seen))
     return setting.store.cells(data)

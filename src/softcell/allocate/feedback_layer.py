@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate.survey import TensorSurvey, as_rows, finite_weights
-from softcell.curvature import Calibration
+from softcell.curvature import Calibration, LayerCurvature
 from softcell.feedback.factor import FeedbackFactor, factorise
 from softcell.feedback.loop import StoreColumn, feedback_loop, weighted_error
 from softcell.weights import Weights
@@ -26,6 +26,9 @@ class FeedbackLayer:
         covariance: Curvature of a row, shape (groups, columns, columns), up to a factor of each
             group; or None for an open loop, where errors are taken as independent.
         factor: The covariance, factored; None for an open loop.
+        across: Curvature across the outputs of a layer whose rows are short, for codes that can
+            take any weight next; or None.
+        across_factor: Its covariance, factored.
     """
 
     name: str
@@ -33,6 +36,8 @@ class FeedbackLayer:
     importance: NDArray[np.float64] = field(repr=False)
     covariance: NDArray[np.float32] | None = field(default=None, repr=False)
     factor: FeedbackFactor | None = field(default=None, repr=False)
+    across: LayerCurvature | None = field(default=None, repr=False)
+    across_factor: FeedbackFactor | None = field(default=None, repr=False)
 
     @property
     def felt(self) -> NDArray[np.float64]:
@@ -44,6 +49,16 @@ class FeedbackLayer:
         left = self.factor.pivots.mean(axis=1)
         return self.importance * np.repeat(left, len(self.weights) // len(left))
 
+    @property
+    def groups(self) -> int:
+        """Number of covariances among which the rows are divided; 1 in an open loop."""
+        return 1 if self.factor is None else self.factor.groups
+
+    def repeated(self, copies: int) -> FeedbackLayer:
+        """Return copies of a layer of one group below each other."""
+        weights = np.tile(self.weights, (copies, 1))
+        return replace(self, weights=weights, importance=np.tile(self.importance, copies))
+
     def store(self, store: StoreColumn) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Store the matrix column by column; return targets and what the decoder sees."""
         if self.factor is not None:
@@ -53,12 +68,44 @@ class FeedbackLayer:
             seen[:, column] = store(column, self.weights[:, column].copy())
         return self.weights, seen
 
+    def rounded(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the matrix in whole multiples of each row's step, rounded in the loop.
+
+        Args:
+            steps: Above 0, shape (rows,).
+        """
+        if self.across is None or self.across_factor is None:
+            return self.store(rounding(steps))[1]
+        by_row = np.repeat(steps[:, None], self.weights.shape[1], axis=1)
+        grid = np.asarray(self.across.matrix(by_row), np.float32)
+        weights = np.asarray(self.across.matrix(self.weights), np.float32)
+
+        def store(column: int, targets: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.rint(targets / grid[:, column]) * grid[:, column]
+
+        seen = feedback_loop(weights, self.across_factor, store)[1]
+        return np.ascontiguousarray(self.across.tensor(seen, self.weights.shape), np.float32)
+
     def loss(self, seen: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return twice the loss of each row to second order, shape (rows,)."""
         if self.covariance is None:
             error = seen.astype(np.float64) - self.weights
             return self.importance * np.square(error).sum(axis=1)
         return self.importance * weighted_error(self.weights, seen, self.covariance)
+
+
+def rounding(steps: NDArray[np.float32]) -> StoreColumn:
+    """Return how the loop stores a column as whole multiples of each row's step.
+
+    Example:
+        >>> rounding(np.array([0.5, 2.0], np.float32))(0, np.array([0.7, 0.7], np.float32)).tolist()
+        [0.5, 0.0]
+    """
+
+    def store(_: int, targets: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.rint(targets / steps) * steps
+
+    return store
 
 
 def feedback_layer(
@@ -79,9 +126,39 @@ def feedback_layer(
         return FeedbackLayer(name, rows, tensor.importance)
     # Second moments of inputs say nothing of one layer's weight against another's.
     felt = curvature.rows.astype(np.float64) if calibration.kind == "fisher" else tensor.importance
+    return in_loop(name, rows, curvature, felt)
+
+
+def in_loop(
+    name: str,
+    rows: NDArray[np.float32],
+    curvature: LayerCurvature | None,
+    felt: NDArray[np.float64] | None = None,
+) -> FeedbackLayer:
+    """Return a matrix with its curvature as the loop takes it.
+
+    Args:
+        name: Name of its tensor.
+        rows: Its weights, shape (rows, columns).
+        curvature: Its curvature; None, or one that is cut into blocks, for an open loop.
+        felt: What the loss feels of an error in a weight of each row, shape (rows,); by default the
+            curvature's.
+    """
+    if curvature is None or curvature.rows.size != len(rows):
+        return FeedbackLayer(name, rows, np.ones(len(rows)) if felt is None else felt)
+    felt = curvature.rows.astype(np.float64) if felt is None else felt
     mean = np.einsum("gkk->g", curvature.covariance, dtype=np.float64) / curvature.columns
     mean = np.repeat(mean, len(rows) // curvature.groups)
     importance = np.divide(felt, mean, out=np.zeros(len(rows)), where=mean > 0)
     # The covariance as it is, so that the plan sees what will be written, to the bit.
     factor = factorise(curvature.covariance)
-    return FeedbackLayer(name, rows, importance, curvature.covariance, factor)
+    across = curvature.across
+    return FeedbackLayer(
+        name,
+        rows,
+        importance,
+        curvature.covariance,
+        factor,
+        across,
+        None if across is None else factorise(across.covariance),
+    )

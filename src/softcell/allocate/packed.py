@@ -42,6 +42,9 @@ REACHES: Mapping[int, tuple[float, ...]] = {
 }
 """Scales that are tried for each class, in root mean squares of a row's weights."""
 
+_TRIAL_WEIGHTS = 1 << 22
+"""Weights that go through the loop together in trials."""
+
 _TRIAL_SEED = 0  # of a chip that nothing is written to: its regions have names of their own
 _ROUNDS = 20
 
@@ -119,6 +122,9 @@ def try_classes(
 ) -> PackedTrial:
     """Store a layer on a simulated chip in each class of rows, at several scales, and read it.
 
+    Rows do not depend on each other, so that copies of the layer in several classes and scales go
+    through the loop side by side.
+
     Args:
         layer: The layer.
         device: The kind of cells.
@@ -131,19 +137,26 @@ def try_classes(
     losses = np.full((rows, len(CELLS)), np.inf)
     scales = np.zeros((rows, len(CELLS)), np.int32)
     losses[:, NONE] = layer.loss(np.zeros_like(layer.weights))
-    for kind, reaches in REACHES.items():
-        classes = np.full(rows, kind, np.uint8)
-        classes[rows - rows % SHARING.get(kind, 1) :] = SINGLE  # rows that have no others to share
-        for number, reach in enumerate(reaches):
-            code = PackedCode(classes, scale_index(size * reach))
-            codec = _codec(code, setting)
-            region = f"trial/{kind}/{number}/{layer.name}"
-            store = into(memory, region, codec, channel_of(device))
-            targets, _ = layer.store(store)
-            loss = layer.loss(_read_back(targets, codec, device, setting, region))
-            better = (loss < losses[:, kind]) & (classes == kind)
+    variants = [(kind, reach) for kind, reaches in REACHES.items() for reach in reaches]
+    at_a_time = max(_TRIAL_WEIGHTS // layer.weights.size, 1) if layer.groups == 1 else 1
+    for first in range(0, len(variants), at_a_time):
+        chosen = variants[first : first + at_a_time]
+        classes = np.repeat(np.array([kind for kind, _ in chosen], np.uint8), rows)
+        for number, (kind, _) in enumerate(chosen):
+            # Rows that are left over have no others to share cells with.
+            end = (number + 1) * rows
+            classes[end - rows % SHARING.get(kind, 1) : end] = SINGLE
+        code = PackedCode(classes, scale_index(np.concatenate([size * r for _, r in chosen])))
+        codec, copies = _codec(code, setting), layer.repeated(len(chosen))
+        region = f"trial/{first}/{layer.name}"
+        targets, _ = copies.store(into(memory, region, codec, channel_of(device)))
+        seen = _read_back(targets, codec, device, setting, region)
+        for number, (kind, _) in enumerate(chosen):
+            own = slice(number * rows, (number + 1) * rows)
+            loss = layer.loss(seen[own])
+            better = (loss < losses[:, kind]) & (classes[own] == kind)
             losses[better, kind] = loss[better]
-            scales[better, kind] = code.scales[better]
+            scales[better, kind] = code.scales[own][better]
     return PackedTrial(columns, np.where(np.isinf(losses), losses[:, NONE, None], losses), scales)
 
 

@@ -108,7 +108,8 @@ class Scheme:
         """What decodes a weight: "table", a look-up of its cells' readings, or "full", the error
         correction or entropy coding of all weights.
         """
-        full = self.number_format is not None or self.entropy_coded or self.name == HYBRID
+        stored = self.name in (HYBRID, FIXED_LENGTH) or self.has("sign")
+        full = self.number_format is not None or self.entropy_coded or stored
         return "full" if full else "table"
 
     @property

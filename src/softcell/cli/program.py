@@ -25,9 +25,10 @@ from softcell.cli.options import (
     AgesOption,
     AgeUnknownFlag,
     DeviceOption,
+    JsonFlag,
     SensitivityOption,
 )
-from softcell.cli.output import require_writable
+from softcell.cli.output import print_json, require_writable
 from softcell.cli.progress import progress_bars
 
 
@@ -69,8 +70,9 @@ def program(
     model: CorrectionModelOption = None,
     module: ModuleOption = None,
     inputs: InputsOption = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Write a network to a real chip, column by column, each read back before the next.
+    r"""Write a network to a real chip, column by column.
 
     A lab script programs the chip. For each batch of cells softcell prints a line of JSON with
     their places and levels, and waits on standard input for a line with the readings. When all
@@ -79,9 +81,10 @@ def program(
     See docs/your_own.md for the lines and files, and examples/program_chip.py for a script.
 
     Example:
-      softcell program model.safetensors --feedback c.safetensors --chip-name die7 -o model.cells
-      softcell program model.safetensors --feedback c.safetensors --chip-name die7 -o model.cells
-        --exchange folder --module my_module:make --inputs inputs.safetensors
+      softcell program model.safetensors --feedback calibration.safetensors \
+        --module my_module:make --inputs inputs.safetensors --chip-name die7 -o model.cells
+      softcell program model.safetensors --feedback calibration.safetensors \
+        --exchange folder --chip-name die7 -o model.cells
     """
     from softcell.curvature import load_calibration, load_fisher
     from softcell.devices import parse_device
@@ -130,10 +133,13 @@ def program(
             progress=progress,
         )
     note_no_correction(correct)
+    reads = verify_reads if header.chip else 0
+    values = written_values(header, output, reads)
     if exchange is None:
         with CellImage(output) as image:
             regions = [{"region": r.label, "cells": r.cells} for r in image.regions()]
-        values = written_values(header, output, verify_reads)
         lines.tell({"done": True, **values, "regions": regions})
+    elif as_json:
+        print_json(values)
     else:
-        print_written(header, output, verify_reads)
+        print_written(header, output, reads)

@@ -85,7 +85,7 @@ def write(
     inputs: InputsOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a network to a cell image.
+    r"""Write a network to a cell image.
 
     The image holds the level of every cell and what a decoder needs; its cells can be decoded at
     any age up to --age. For a span of ages, coarse-to-fine, hybrid, joint-map and packed leave the
@@ -99,9 +99,8 @@ def write(
       softcell write model.safetensors -o model.cells --cells-per-weight 2 --age 10y
       softcell write model.safetensors -o model.cells --scheme int8 --device rram-wan
       softcell write model.safetensors -o model.cells --scheme joint-map --age 1d..10y
-      softcell write model.safetensors --feedback calibration.safetensors --task digits -o x.cells
-      softcell write model.safetensors --feedback calibration.safetensors --module my_module:make
-        --inputs inputs.safetensors --chip chip.safetensors --seed 7 -o model.cells
+      softcell write model.safetensors --feedback calibration.safetensors --task digits \
+        --chip chip.safetensors --seed 7 -o model.cells
     """
     from softcell import api
     from softcell.allocate import PACKED, parse_scheme

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite_weights
-from softcell.allocate.feedback_entropy import rounding
+from softcell.allocate.feedback_layer import FeedbackLayer, in_loop
 from softcell.channel import channel_of
 from softcell.codes.digital import NUMBER_FORMATS
 from softcell.codes.digital.entropy_coded import decode
 from softcell.codes.digital.vector_formats import CONSTANT, FLOAT12, is_constant
 from softcell.curvature import Calibration
 from softcell.errors import InputError
-from softcell.feedback.factor import factorise
 from softcell.feedback.folding import fold_normalisations
-from softcell.feedback.loop import StoreColumn, feedback_loop
 from softcell.feedback.memory import Memory, into
 from softcell.image.cell_image import ImageHeader
 from softcell.image.column_codecs import AnalogColumns, column_codec
@@ -92,7 +90,7 @@ def close_loop(
                 codec = column_codec(tensor, rows, plan)
                 store = into(memory, f"cells/{name}", codec, law)
                 cells += sum(len(codec.places(column)) for column in range(rows.shape[1]))
-                wanted, back = _through(rows, name, known, store)
+                wanted, back = _layer(rows, name, known).store(store)
                 if isinstance(codec, AnalogColumns):
                     wanted = codec.admissible(wanted)
             targets[name], seen[name] = wanted.reshape(shape), back.reshape(shape)
@@ -174,7 +172,7 @@ def _quantised(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what is to be encoded of a matrix, and what is decoded of it."""
     if code.rounds:
-        seen = _through(rows, name, calibration, rounding(code.row_steps(len(rows))))[1]
+        seen = _layer(rows, name, calibration).rounded(code.row_steps(len(rows)))
         return seen, seen
     if calibration is not None:
         raise InputError(
@@ -184,12 +182,6 @@ def _quantised(
     return rows, decode(code.encode(rows).tobytes(), rows.shape)
 
 
-def _through(
-    rows: NDArray[np.float32], name: str, calibration: Calibration | None, store: StoreColumn
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Store a matrix in the loop, or column by column as it is where its curvature is unknown."""
-    curvature = None if calibration is None else calibration.layers.get(name)
-    if curvature is None or curvature.rows.size != len(rows):
-        columns = [store(k, rows[:, k].copy()) for k in range(rows.shape[1])]
-        return rows, np.stack(columns, axis=1)
-    return feedback_loop(rows, factorise(curvature.covariance), store)
+def _layer(rows: NDArray[np.float32], name: str, calibration: Calibration | None) -> FeedbackLayer:
+    """Return a matrix as the loop takes it; one without curvature is written as it is."""
+    return in_loop(name, rows, None if calibration is None else calibration.layers.get(name))

@@ -42,9 +42,11 @@ def require_chip(image: CellImage, chip: str) -> None:
     """
     own = image.header.chip
     if own not in (None, chip):
+        simulated = own.startswith("simulated:")
+        how = f"--seed {own[10:]}" if simulated else "its readings go to `softcell decode`"
         raise InputError(
             f"this image was written in a closed loop and is for chip {own} alone, not for {chip}; "
-            "read that chip" + (f" (--seed {own[10:]})" if own.startswith("simulated:") else "")
+            f"read that chip ({how})"
         )
 
 
