@@ -246,6 +246,12 @@ the accuracies. Fisher information comes from training images on digits, MNIST a
 ImageNet there are only the 1,000 images: there it comes, without labels, from augmented copies of
 every fifth of them, and the accuracies are over all 1,000, those included.
 
+The sections *through the feedback loop* are networks that were written column by column
+([the closed loop](feedback.md)): *open* without carrying errors on, *open, corrected* with biases
+and normalisations corrected for the drift of activations, *closed* with both. Everything is
+counted, normalisations folded and stored at 12 or 16 bits a number. A verified cell costs one
+pulse and the stated number of verifying reads. Digital rows serve any chip: their ten chips are alike.
+
 Rows were measured while the codes were still being mended; those of MNIST and part of ResNet-20's
 are older than the last changes to ranges and cell counts. `--fresh` measures them again.
 

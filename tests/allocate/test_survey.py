@@ -52,7 +52,8 @@ def test_kinds_of_every_type_and_scheme():
     raw = dict.fromkeys(("count", "flags", "nothing"), "raw")
     vectors = {"vector": "float16", "tiny": "float32", "scalar": "float16", "half_vector": "raw"}
     matrices = ("matrix", "half", "bfloat", "double")
-    assert kinds(state, "combined") == {**raw, **vectors, **dict.fromkeys(matrices, "analog")}
+    coded = {**raw, **vectors, "tiny": "constant", **dict.fromkeys(matrices, "analog")}
+    assert kinds(state, "combined") == coded
     assert kinds(state, "int8") == {**raw, **vectors, **dict.fromkeys(matrices, "int8")}
     every = dict.fromkeys(state, "float32")
     halves = {"half": "raw", "half_vector": "raw"}

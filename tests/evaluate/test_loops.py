@@ -82,14 +82,14 @@ def test_each_way_is_a_row_and_the_closed_loop_the_best(setup, scheme, cells):
     assert [r.loop for r in results] == ["open", "open, corrected", "closed", ""]
     assert [r.feedback for r in results] == [False, False, True, False]
     opened, corrected, closed = (1 - r.accuracy_mean for r in results[:3])
-    assert closed < 0.6 * corrected
+    assert closed < 0.8 * corrected
     assert corrected < 1.05 * opened
     digital = scheme == "entropy-coded"
     for result in results[:3]:
         assert result.cells_per_weight <= cells
         assert result.verify_reads == (0 if digital else 1)
         assert (result.programmed_cells > 0) == (not digital)
-        assert result.decoder == ("full" if digital else "table")
+        assert result.decoder == ("table" if scheme == "packed" else "full")
         assert result.read_noise_share == read_noise_share(parse_device(CELL))
     assert (results[3].verify_reads, results[3].programmed_cells) == (0, 0)
     assert len({r.key for r in results}) == 4

@@ -277,4 +277,6 @@ def test_progress_counts_chips():
     run_trials(
         experiment(), "naive", cells_per_weight=1.5, seeds=2, progress=lambda *t: seen.append(t)
     )
-    assert seen == [("naive at 1.5 cells", 1, 2), ("naive at 1.5 cells", 2, 2)]
+    chips = [step for step in seen if step[0] == "naive at 1.5 cells"]
+    assert chips == [("naive at 1.5 cells", 1, 2), ("naive at 1.5 cells", 2, 2)]
+    assert seen[-2:] == chips  # after the plan's own steps

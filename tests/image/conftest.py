@@ -68,6 +68,19 @@ def loop_state():
 
 
 @pytest.fixture(scope="session")
+def state_for(loop_state):
+    """Give the tensors to try a scheme with: `state_for(scheme)`."""
+
+    def some(scheme):
+        if scheme not in ("coarse-to-fine", "hybrid", "joint-map"):
+            return loop_state
+        # Each density that weights may have is a design of some seconds: one matrix will do.
+        return {name: v for name, v in loop_state.items() if v.ndim < 2 or name == "fc.weight"}
+
+    return some
+
+
+@pytest.fixture(scope="session")
 def calibrated():
     """Make a calibration for some tensors: `calibrated(state, identity=False, skip=())`."""
     return calibration_of

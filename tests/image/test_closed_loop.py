@@ -68,8 +68,9 @@ def loss(state, seen, calibration):
 
 @pytest.mark.parametrize(("scheme", "cells"), SCHEMES)
 def test_with_the_identity_the_closed_loop_is_the_open_one(
-    scheme, cells, loop_state, calibrated, tmp_path
+    scheme, cells, state_for, calibrated, tmp_path
 ):
+    loop_state = state_for(scheme)
     calibration = calibrated(loop_state, identity=True)
     weights, plan = plan_of(loop_state, scheme, cells, calibration=calibration)
     chip = None if scheme in DIGITAL else "simulated:3"
@@ -85,7 +86,8 @@ def test_with_the_identity_the_closed_loop_is_the_open_one(
 
 
 @pytest.mark.parametrize(("scheme", "cells"), SCHEMES)
-def test_on_correlated_inputs_the_loop_errs_less(scheme, cells, loop_state, calibrated):
+def test_on_correlated_inputs_the_loop_errs_less(scheme, cells, state_for, calibrated):
+    loop_state = state_for(scheme)
     calibration = calibrated(loop_state)
     ratios = []
     for seed in range(3):
@@ -96,11 +98,10 @@ def test_on_correlated_inputs_the_loop_errs_less(scheme, cells, loop_state, cali
         ratios.append(
             loss(loop_state, closed.seen, calibration) / loss(loop_state, opened.seen, calibration)
         )
-    print(scheme, ratios)
     assert max(ratios) < 0.75
 
 
-@pytest.mark.parametrize("scheme", ["sign+adaptive", "joint-map", "packed"])
+@pytest.mark.parametrize("scheme", ["naive", "sign+adaptive", "packed"])
 def test_without_noise_the_loop_changes_nothing_but_what_a_level_is(scheme, loop_state, calibrated):
     calibration = calibrated(loop_state)
     options = {"device": "gaussian:snr_db=80"}

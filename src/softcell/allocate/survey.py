@@ -137,6 +137,28 @@ def survey(
     ]
 
 
+def fitting_bits(weights: Weights, cells: float, bits_per_cell: float) -> int:
+    """Return the bits of a number in vectors: 16 if so many cells hold them all, else 12.
+
+    Args:
+        weights: The network's tensors; vectors of one and the same number count as nothing.
+        cells: Cells for vectors.
+        bits_per_cell: What the digital store holds.
+
+    Example:
+        >>> from softcell.weights import StateDictWeights
+        >>> network = StateDictWeights({"bias": np.arange(10, dtype=np.float32)})
+        >>> fitting_bits(network, 80, 2.0), fitting_bits(network, 79, 2.0)
+        (16, 12)
+    """
+    numbers = 0
+    for name in weights.names:
+        info = weights.info(name)
+        if len(info.shape) < 2 and info.dtype in _FLOATS and info.size:
+            numbers += 0 if is_constant(finite_weights(weights, name)) else info.size
+    return 16 if 16 * numbers <= cells * bits_per_cell else 12
+
+
 def loss_weights(variances: Mapping[str, float], fisher: Mapping[str, float]) -> dict[str, float]:
     """Return what the loss feels of a squared error of one weight, tensor by tensor.
 

@@ -31,8 +31,8 @@ AgesOption = Annotated[
         "--age",
         metavar="AGE[..AGE]",
         help="Age up to which the cells must be readable, such as 20s, 1h, 30d or 10y; or a span "
-        "of ages, such as 1d..10y, for which look-up codes (coarse-to-fine, hybrid, joint-map, packed) "
-        "are designed.",
+        "of ages, such as 1d..10y, for which look-up codes (coarse-to-fine, hybrid, joint-map, "
+        "packed) are designed.",
     ),
 ]
 AgeUnknownFlag = Annotated[

@@ -184,7 +184,7 @@ def run_trials(
             cells_per_weight=cells_per_weight,
             age_seconds=experiment.age_seconds,
             sensitivity=experiment.sensitivity,
-            vector_bits=16 if loop is None else 12,
+            vector_bits=16 if loop is None else None,
             calibration=loop.calibration if loop is not None and loop.feedback else None,
             verify_reads=1 if loop is None else loop.verify_reads,
             progress=progress,

@@ -17,8 +17,6 @@ from softcell.image.closed_loop import Correct, folded, write_closed_loop
 from softcell.image.readings import simulated_chip
 from softcell.weights import Weights
 
-_VECTOR_BITS = 12  # of a bias or normalisation
-
 
 def loop_plan(weights: Weights, device: Device, scheme: str, **settings: Any) -> Plan:
     """Return the plan of a network that is to go through the feedback loop.
@@ -37,7 +35,7 @@ def loop_plan(weights: Weights, device: Device, scheme: str, **settings: Any) ->
             f"scheme {scheme!r} is not written through the feedback loop; use packed, "
             "strong-digital or another analog or entropy-coded one"
         )
-    return make_plan(weights, device, scheme, vector_bits=_VECTOR_BITS, **settings)
+    return make_plan(weights, device, scheme, vector_bits=None, **settings)
 
 
 def require_chip_name(name: str) -> None:

@@ -101,7 +101,7 @@ def packed_map(law: Law, values: int, parts: int = 1) -> PackedMap:
         >>> from softcell.devices import parse_device
         >>> cell = channel_of(parse_device("pcm-partial-reset"))
         >>> [round(packed_map(cell, n).distortion ** 0.5, 2) for n in (1, 2, 3)]
-        [0.09, 0.23, 0.31]
+        [0.09, 0.23, 0.32]
     """
     if values not in GRID or not 1 <= parts <= (MOST_PARTS if values == 1 else 1):
         raise InputError(
