@@ -109,14 +109,14 @@ RUNS = (
     Run(
         "imagenet",
         "mobilenet_v1_025",
-        loop=(("strong-digital", 2.0, WAYS), ("packed", 2.0, CLOSED)),
+        loop=(("strong-digital", 2.0, CORRECTED), ("packed", 2.0, CLOSED)),
     ),
     Run(
         "imagenet",
         "squeezenet1_1",
-        loop=(("strong-digital", 1.5, WAYS), ("packed", 1.5, CLOSED)),
+        loop=(("strong-digital", 1.5, CORRECTED), ("packed", 1.5, CLOSED)),
     ),
-    Run("imagenet", "mobilenet_v2", loop=(("strong-digital", 2.0, WAYS),)),
+    Run("imagenet", "mobilenet_v2", loop=(("strong-digital", 2.0, CORRECTED),)),
 )
 
 
@@ -250,7 +250,8 @@ The sections *through the feedback loop* are networks that were written column b
 ([the closed loop](feedback.md)): *open* without carrying errors on, *open, corrected* with biases
 and normalisations corrected for the drift of activations, *closed* with both. Everything is
 counted, normalisations folded and stored at 12 or 16 bits a number. A verified cell costs one
-pulse and the stated number of verifying reads. Digital rows serve any chip: their ten chips are alike.
+pulse and the stated number of verifying reads. Digital rows serve any chip: their ten chips are
+alike.
 
 Rows were measured while the codes were still being mended; those of MNIST and part of ResNet-20's
 are older than the last changes to ranges and cell counts. `--fresh` measures them again.
