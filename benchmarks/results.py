@@ -175,8 +175,8 @@ def page() -> str:
     parts = [INTRODUCTION]
     for run in RUNS:
         path = FOLDER / f"{run.name}.json"
-        if path.exists():
-            parts.append(section(read_results(path)))
+        if path.exists() and (rows := read_results(path)):
+            parts.append(section(rows))
     return "\n".join(parts)
 
 
