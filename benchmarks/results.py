@@ -105,7 +105,7 @@ RUNS = (
     Run("cifar10", "resnet20", "pcm-mushroom", "1d", loop=(("packed", 1.05, CORRECTED),)),
     Run("cifar10", "resnet20", "pcm-mushroom", "1y", loop=(("packed", 1.05, CORRECTED),)),
     Run("cifar10", "resnet20", "pcm-mushroom", "10y", loop=(("packed", 1.05, CORRECTED),)),
-    Run("mnist", "lenet5", loop=(("packed", 0.6, CORRECTED), ("strong-digital", 0.4, WAYS))),
+    Run("mnist", "lenet5", loop=(("packed", 0.6, CORRECTED), ("strong-digital", 0.4, CORRECTED))),
     Run(
         "imagenet",
         "mobilenet_v1_025",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate.setting import Setting
+from softcell.allocate.step_factor import bits_to_spend, fit_factor
 from softcell.allocate.survey import Progress, TensorSurvey, as_rows, finite_weights
 from softcell.codes.digital.entropy_coded import encode
 from softcell.codes.digital.trellis import Trellis
-from softcell.errors import InfeasibleError
-
-_ROUNDS = 10
-_CLOSE = 0.002
-"""A plan may leave this part of its target unused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,42 +60,25 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
     if not tensors:
         return {}
     unit = {s.info.name: _unit_step(s) for s in tensors}
-    room = setting.target - setting.store.cells(setting.fixed_bytes)
-    if room <= 0:
-        least = setting.store.cells(setting.fixed_bytes) / setting.target * setting.cells_per_weight
-        raise InfeasibleError(
-            f"vectors and integers alone take {least:.3f} cells per weight; ask for more than that"
-        )
     weights = sum(s.info.size for s in tensors)
-    bits = room * setting.store.bits_per_cell / weights
+    bits = bits_to_spend(setting) / weights
     # A Gaussian of unit deviation quantised with step s takes about log2(4.13 / s) bits.
     relative = np.average(
         [np.log2(max(s.variance, 1e-60) ** 0.5 / unit[s.info.name]) for s in tensors],
         weights=[s.info.size for s in tensors],
     )
-    log_factor = float(relative) + np.log2(4.13) - bits
-    best: dict[str, EntropyCode] | None = None
-    unused = np.inf
-    for done in range(_ROUNDS):
-        codes = {s.info.name: _code(s, 2**log_factor * unit[s.info.name]) for s in tensors}
-        over = _cells(setting, codes) - setting.target
-        if progress:
-            progress("steps", done + 1, _ROUNDS)
-        if over <= 0:
-            if -over < unused:
-                best, unused = codes, -over
-            if over > -_CLOSE * setting.target:
-                break
-        # One more bit of step is about one bit less of each weight, and less where most are zero.
-        log_factor += min(over * setting.store.bits_per_cell / weights, 8.0) + 1e-4
-    while best is None:
-        log_factor += 0.05
-        codes = {s.info.name: _code(s, 2**log_factor * unit[s.info.name]) for s in tensors}
-        if _cells(setting, codes) <= setting.target:
-            best = codes
-        elif log_factor > 80:
-            raise InfeasibleError("no step brings the network into so few cells; ask for more")
-    return best
+
+    def codes_at(logarithm: float) -> dict[str, EntropyCode]:
+        return {s.info.name: _code(s, 2**logarithm * unit[s.info.name]) for s in tensors}
+
+    return fit_factor(
+        codes_at,
+        lambda codes: _cells(setting, codes),
+        setting,
+        first=float(relative) + np.log2(4.13) - bits,
+        weights=weights,
+        progress=progress,
+    )
 
 
 def _code(tensor: TensorSurvey, step: float) -> EntropyCode:
@@ -115,7 +95,7 @@ def _unit_step(tensor: TensorSurvey) -> float:
     return felt**-0.5
 
 
-def _cells(setting: Setting, codes: dict[str, EntropyCode]) -> int:
+def _cells(setting: Setting, codes: Mapping[str, EntropyCode]) -> int:
     data = setting.fixed_bytes
     for tensor in setting.analog:
         rows = as_rows(finite_weights(setting.weights, tensor.info.name))

@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 from softcell.allocate.entropy import EntropyCode
 from softcell.allocate.feedback_layer import FeedbackLayer, feedback_layer
 from softcell.allocate.setting import Setting
+from softcell.allocate.step_factor import bits_to_spend, fit_factor
 from softcell.allocate.survey import Progress
 from softcell.codes.digital.entropy_coded import stored_steps
 from softcell.curvature import Calibration
-from softcell.errors import InfeasibleError
-
-_ROUNDS = 12
-_CLOSE = 0.002
-"""A plan may leave this part of its target unused."""
 
 _COARSEST = 8.0
 """Largest step, in root mean squares of a tensor's largest row: all is zero from there on."""
@@ -35,50 +31,24 @@ def feedback_entropy_codes(
     """Return the code of every matrix, quantised in the loop.
 
     A row of which the loss feels f of a squared error has a step in proportion to 1 / sqrt(f). The
-    common factor is found by quantising and coding the network
-    until it fits the target.
+    common factor is found by quantising and coding the network until it fits the target.
 
     Raises:
         InfeasibleError: The target is less than what is stored besides the matrices.
     """
     tensors = setting.analog
     layers = [feedback_layer(setting.weights, s, calibration) for s in tensors]
-    room = setting.target - setting.store.cells(setting.fixed_bytes)
-    if tensors and room <= 0:
-        least = setting.store.cells(setting.fixed_bytes) / setting.target * setting.cells_per_weight
-        raise InfeasibleError(
-            f"vectors and integers alone take {least:.3f} cells per weight; ask for more than that"
-        )
-    weights = sum(np.count_nonzero(_sizes(x)) * x.weights.shape[1] for x in layers)
-    best: dict[str, EntropyCode] = {}
-    unused, same_side, before = np.inf, 0, 0.0
-    low, high, log_factor = (
-        -np.inf,
-        np.inf,
-        _first_guess(layers, room * setting.store.bits_per_cell),
+    if not layers:
+        return {}
+    bits = bits_to_spend(setting)
+    return fit_factor(
+        lambda logarithm: {layer.name: _code(layer, 2.0**logarithm) for layer in layers},
+        lambda codes: _cells(setting, layers, codes),
+        setting,
+        first=_first_guess(layers, bits),
+        weights=sum(np.count_nonzero(_sizes(x)) * x.weights.shape[1] for x in layers),
+        progress=progress,
     )
-    for done in range(_ROUNDS):
-        codes = {layer.name: _code(layer, 2.0**log_factor) for layer in layers}
-        over = _cells(setting, layers, codes) - setting.target
-        if progress:
-            progress("steps", done + 1, _ROUNDS)
-        if over <= 0:
-            high = log_factor
-            if -over < unused:
-                best, unused = codes, -over
-            if over > -_CLOSE * setting.target:
-                break
-        else:
-            low = log_factor
-        # One more bit of step is about one bit less of each weight, and less where most are zero.
-        same_side, before = (same_side + 1 if over * before > 0 else 0), over
-        move = over * setting.store.bits_per_cell / max(weights, 1) * 1.2 * 1.5**same_side
-        log_factor += float(np.clip(move, -2.0, 4.0)) + (1e-3 if over > 0 else 0.0)
-        if np.isfinite(low) and (log_factor <= low or log_factor >= high):
-            log_factor = (low + high) / 2 if np.isfinite(high) else low + 0.5
-    if tensors and not best:
-        raise InfeasibleError("no step brings the network into so few cells; ask for more")
-    return best
 
 
 def _first_guess(layers: list[FeedbackLayer], bits: float) -> float:
