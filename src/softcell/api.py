@@ -17,7 +17,7 @@ from softcell.devices import Device, parse_device
 from softcell.durations import parse_age, parse_ages
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
-from softcell.evaluate.trials import DEFAULT_CELLS, Experiment
+from softcell.evaluate.trials import DEFAULT_CELLS, Experiment, ways_through
 from softcell.evaluate.trials import compare as compare_schemes
 from softcell.feedback.memory import SimulatedMemory
 from softcell.image.cell_image import CellImage, ImageHeader
@@ -239,6 +239,8 @@ def compare(
     seeds: int = 10,
     first_seed: int = 0,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
+    calibration: Calibration | None = None,
+    correct: Correct | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Store a network by every scheme on several chips, and yield what each costs and keeps.
@@ -254,6 +256,9 @@ def compare(
         seeds: Number of chips for each scheme.
         first_seed: Seed of the first chip.
         sensitivity: Diagonal Fisher information by tensor.
+        calibration: With it, schemes that can be written column by column have a row for the open
+            loop, the open loop with drift correction and the closed loop.
+        correct: Drift correction, as for `write`.
         progress: Called with (what, done, total).
     """
     state, convert = _arrays(network)
@@ -271,6 +276,7 @@ def compare(
         cells_per_weight=cells_per_weight,
         seeds=seeds,
         first_seed=first_seed,
+        loops=(None,) if calibration is None else ways_through(calibration, correct),
         progress=progress,
     )
 

@@ -343,3 +343,44 @@ def test_a_script_that_goes_in_mid_loop(folder):
 def test_names_that_no_real_chip_has(softcell, folder, name):
     words = [*PROGRAM[:-1], name]
     assert "no name for a real chip" in softcell(*words).one_line()
+
+
+MEASURE = """
+
+def evaluate(state):
+    network = make()
+    inputs = torch.rand(50, 2, 4, 4, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        wanted = network(inputs)
+        network.load_state_dict(state)
+        return -float(((network(inputs) - wanted) ** 2).mean())
+"""
+COMPARE = ("compare", "--network", "model.safetensors", "--evaluate", "measured:evaluate")
+
+
+def test_a_network_of_ones_own_is_compared_through_the_loop(softcell, folder):
+    (folder / "measured.py").write_text(OWN + MEASURE)
+    options = ("--feedback", "--calibration", "calibration.safetensors", *MODULE)
+    few = ("--schemes", "sign,int8", "--cells-per-weight", "3", "--seeds", "2", "--json", "r.json")
+    assert softcell(*COMPARE, *options, *few).status == 0
+    rows = json.loads((folder / "r.json").read_text())["results"]
+    ways = [(row["scheme"], row["loop"]) for row in rows]
+    assert ways == [("sign", "open"), ("sign", "open, corrected"), ("sign", "closed"), ("int8", "")]
+    opened, corrected, closed, _ = (row["accuracy_mean"] for row in rows)
+    assert max(corrected, closed) > opened
+    assert {row["feedback"] for row in rows} == {False, True}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--feedback",), "--calibration"),
+        (("--calibration", "calibration.safetensors"), "go with --feedback"),
+        (MODULE, "go with --feedback"),
+    ],
+)
+def test_what_a_comparison_of_ones_own_needs(softcell, folder, words, reason):
+    (folder / "measured.py").write_text(OWN + MEASURE)
+    result = softcell(*COMPARE, *words)
+    assert result.status == 2
+    assert reason in result.err

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softcell.cli.experiment import own_experiment, task_experiment, task_loops
+from softcell.cli.feedback import (
+    InputsOption,
+    ModuleOption,
+    VerifyReadsOption,
+    correction,
+    note_no_correction,
+)
 from softcell.cli.options import (
     DEFAULT_DEVICE,
     DEFAULT_TASK,
@@ -72,10 +79,17 @@ def compare(
             help="Write through the feedback loop, too: open, open with drift correction, closed.",
         ),
     ] = False,
-    verify_reads: Annotated[
-        int,
-        typer.Option("--verify-reads", min=1, help="Verifying reads of a cell in the loop."),
-    ] = 1,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="With --feedback and a network of your own: what `softcell calibrate` made of it.",
+        ),
+    ] = None,
+    module: ModuleOption = None,
+    inputs: InputsOption = None,
+    verify_reads: VerifyReadsOption = 1,
     json_file: JsonFile = None,
     plot: Annotated[
         Path | None,
@@ -103,7 +117,10 @@ def compare(
       softcell compare --task cifar10 --model resnet20 --age 10y --json r20.json --resume
       softcell compare --task digits --feedback --schemes packed,strong-digital
       softcell compare --network model.safetensors --evaluate my_module:evaluate
+      softcell compare --network model.safetensors --evaluate my_module:evaluate --feedback \
+        --calibration calibration.safetensors --module my_module:make --inputs inputs.safetensors
     """
+    from softcell.curvature import load_calibration
     from softcell.devices import parse_device
     from softcell.durations import parse_age
     from softcell.evaluate import trials
@@ -116,16 +133,16 @@ def compare(
     if plot is not None:
         require_figure_name(plot)
     chosen, seconds = parse_device(device), parse_age(age)
+    own = (calibration, module, inputs)
+    if any(each is not None for each in own) and not (feedback and network is not None):
+        raise InputError(
+            "--calibration, --module and --inputs go with --feedback and a --network of your own"
+        )
     if (network is None) != (evaluate is None):
         raise InputError("a network of your own takes both --network and --evaluate")
     results: list[Result] = []
     with progress_bars() as progress:
         if network is not None and evaluate is not None:
-            if feedback:
-                raise InputError(
-                    "--feedback needs one of the tasks; for a network of your own give "
-                    "`softcell write` a calibration and its module"
-                )
             experiment = own_experiment(
                 network, evaluate, chosen, age_seconds=seconds, sensitivity=sensitivity
             )
@@ -142,7 +159,17 @@ def compare(
                 progress=progress,
             )
         loops: Sequence[trials.Loop | None] = (None,)
-        if feedback:
+        if feedback and network is not None:
+            if calibration is None:
+                raise InputError("--feedback with --network needs its --calibration")
+            correct = correction(
+                network, task=None, model=None, module=module, inputs=inputs, progress=progress
+            )
+            note_no_correction(correct)
+            loops = trials.ways_through(
+                load_calibration(calibration), correct, verify_reads=verify_reads
+            )
+        elif feedback:
             loops = task_loops(
                 task, model, images=images, verify_reads=verify_reads, progress=progress
             )

@@ -11,7 +11,7 @@ from softcell.evaluate.networks import with_weights
 from softcell.evaluate.sensitivity import calibration_images, task_calibration
 from softcell.evaluate.tasks import Task
 from softcell.evaluate.training import Progress
-from softcell.evaluate.trials import Loop
+from softcell.evaluate.trials import Loop, ways_through
 from softcell.feedback import DriftCorrection
 from softcell.image.closed_loop import Correct
 
@@ -54,9 +54,4 @@ def task_loops(
         The open loop, the open loop with drift correction, and the closed loop.
     """
     calibration = task_calibration(task, count=calibration_images(task), progress=progress)
-    correct = task_correction(task)
-    return (
-        Loop(calibration, None, False, verify_reads),
-        Loop(calibration, correct, False, verify_reads),
-        Loop(calibration, correct, True, verify_reads),
-    )
+    return ways_through(calibration, task_correction(task), verify_reads=verify_reads)

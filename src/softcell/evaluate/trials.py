@@ -61,6 +61,22 @@ class Loop:
         return "open" if self.correct is None else "open, corrected"
 
 
+def ways_through(
+    calibration: Calibration, correct: Correct | None, *, verify_reads: int = 1
+) -> tuple[Loop, ...]:
+    """Return the ways that are compared: open, open with drift correction, and closed.
+
+    Args:
+        calibration: Curvature of the network's layers.
+        correct: Corrects biases and normalisations; None for two ways without correction.
+        verify_reads: Verifying reads of a cell, from 1.
+    """
+    ways = [(None, False), (correct, False), (correct, True)]
+    return tuple(
+        Loop(calibration, each, feedback, verify_reads) for each, feedback in dict.fromkeys(ways)
+    )
+
+
 DEFAULT_CELLS = (1.0, 2.0, 4.0)
 """Cells per weight at which schemes are compared."""
 
@@ -323,4 +339,5 @@ __all__ = [
     "compare",
     "grid",
     "run_trials",
+    "ways_through",
 ]
