@@ -109,12 +109,15 @@ RUNS = (
     Run(
         "imagenet",
         "mobilenet_v1_025",
-        loop=(("strong-digital", 2.0, CORRECTED), ("packed", 2.0, CLOSED)),
+        loop=(("strong-digital", 2.0, CORRECTED),),
     ),
     Run(
         "imagenet",
         "squeezenet1_1",
-        loop=(("strong-digital", 1.5, CORRECTED), ("packed", 1.5, CLOSED)),
+        loop=(
+            *(("strong-digital", 1.5, CORRECTED), ("packed", 1.5, CLOSED)),
+            ("packed", 2.5, CORRECTED),
+        ),
     ),
     Run("imagenet", "mobilenet_v2", loop=(("strong-digital", 2.0, CORRECTED),)),
 )
