@@ -160,6 +160,12 @@ def test_a_tasks_images_correct_its_network(softcell):
     assert (outcome.status, outcome.err) == (0, ""), outcome
     assert softcell("read", "model.cells", "--seed", 3, "-o", "restored.safetensors").status == 0
     assert softcell("evaluate", "restored.safetensors", "--task", "digits").status == 0
+    # Its image is measured on the one chip that it is for, whatever seeds are usual.
+    measured = softcell("evaluate", "model.cells", "--task", "digits", "--json", "r.json")
+    assert measured.status == 0
+    assert "own chip, --seed 3" in measured.err
+    (row,) = json.loads(Path("r.json").read_text())["results"]
+    assert (row["seeds"], row["first_seed"]) == (1, 3)
 
 
 @pytest.mark.parametrize("scheme", ["strong-digital", "entropy-coded"])

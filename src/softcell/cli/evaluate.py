@@ -104,6 +104,12 @@ def evaluate(
                 progress=progress,
             )
         elif file is not None and is_image:
+            own = _own_seed(file)
+            if own is not None and (seeds, seed) != (1, own):
+                print_note(
+                    f"note: it went through a closed loop: its own chip, --seed {own}"
+                )
+                seeds, seed = 1, own
             result = measure_image(
                 experiment, file, seeds=seeds, first_seed=seed, progress=progress
             )
@@ -114,6 +120,14 @@ def evaluate(
         _print_given(result, file)
     else:
         print_results([result], out)
+
+
+def _own_seed(file: Path) -> int | None:
+    from softcell.image.cell_image import CellImage
+    from softcell.image.readings import own_seed
+
+    with CellImage(file) as image:
+        return own_seed(image)
 
 
 def _target(scheme: str | None, cells_per_weight: float | None) -> float | None:

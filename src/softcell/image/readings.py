@@ -50,6 +50,24 @@ def require_chip(image: CellImage, chip: str) -> None:
         )
 
 
+def own_seed(image: CellImage) -> int | None:
+    """Return the seed of the one simulated chip that an image is for; None if it is for any.
+
+    Raises:
+        InputError: The image is for a real chip.
+    """
+    own = image.header.chip
+    if own is None:
+        return None
+    kind, _, number = own.partition(":")
+    if kind != "simulated" or not number.isdecimal():
+        raise InputError(
+            f"this image is for chip {own} alone; decode that chip's readings with "
+            "`softcell decode`, and evaluate the weights"
+        )
+    return int(number)
+
+
 class SimulatedChip:
     """A chip that the image is written to, aged and read once, all decided by a seed.
 
