@@ -106,9 +106,7 @@ def evaluate(
         elif file is not None and is_image:
             own = _own_seed(file)
             if own is not None and (seeds, seed) != (1, own):
-                print_note(
-                    f"note: it went through a closed loop: its own chip, --seed {own}"
-                )
+                print_note(f"note: it went through a closed loop: its own chip, --seed {own}")
                 seeds, seed = 1, own
             result = measure_image(
                 experiment, file, seeds=seeds, first_seed=seed, progress=progress
