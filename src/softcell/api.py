@@ -71,7 +71,7 @@ def write(
         calibration: Curvature of the network's layers, such as `calibrate` gives.
         correct: With a calibration, takes the tensors as they will be read and returns those that
             make up for the drift of activations, such as
-            `partial(correct_drift, module, images=images)` of `softcell.feedback`.
+            `DriftCorrection(module, images)` of `softcell.feedback`.
         verify_reads: With a calibration, verifying reads of each cell, which are averaged.
         chip: File to keep the written chip in, for `read` and `restore`.
         seed: Which simulated chip.

@@ -15,11 +15,6 @@ from softcell.cli.progress import Progress, counting
 from softcell.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
-    from torch import Tensor
-
     from softcell.image.cell_image import ImageHeader
     from softcell.image.closed_loop import Correct
 
@@ -106,23 +101,20 @@ def correction(
 def _own_correction(weights: Path, function: str, inputs: Path) -> Correct:
     import torch
 
-    from softcell.feedback import correct_drift
+    from softcell.feedback import DriftCorrection, correct_drift
 
     network, what = own_module(function), f"--module {function}"
     given, state = own_inputs(inputs, network, None), read_network(weights)
 
-    def correct(
-        stored: Mapping[str, np.ndarray], inputs: Tensor = given
-    ) -> Mapping[str, np.ndarray]:
-        return guarded(lambda: correct_drift(network, stored, inputs), what)
-
     tensors = {name: torch.from_numpy(values) for name, values in state.items()}
     guarded(lambda: network.load_state_dict(tensors, strict=False), what)
     try:
-        correct(state, given[:1])  # what is wrong is better known before a chip is written
+        # What is wrong is better known before a chip is written.
+        guarded(lambda: correct_drift(network, state, given[:1]), what)
     except InputError as error:
         raise InputError(f"{what} does not go with {weights}: {error}") from error
-    return correct
+    correction = DriftCorrection(network, given)
+    return lambda stored: guarded(lambda: correction(stored), what)
 
 
 def written_values(header: ImageHeader, output: Path, verify_reads: int = 0) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite_weights
-from softcell.channel import Channel, channel_of, law_of
+from softcell.allocate.plan import TensorCode
+from softcell.channel import Channel, Law, channel_of, law_of
 from softcell.codes.analog import (
     AnalogCode,
     CoarseCode,
@@ -71,6 +73,66 @@ class _StoreWriter:
         self._held = 0
 
 
+class _CodeWriter:
+    """Writes one coded tensor: bytes to the digital store, levels to a section of its own."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        channel: Channel,
+        law: Law,
+        store: _StoreWriter,
+        container: ContainerWriter,
+        section: str,
+    ) -> None:
+        self._plan, self._channel, self._law = plan, channel, law
+        self._store, self._container, self._section = store, container, section
+        self.cells = 0
+
+    def write(self, rows: NDArray[np.float32], code: TensorCode) -> int:
+        """Write a tensor; return how many of its bytes in the store are weights."""
+        if isinstance(code, EntropyCode):
+            return self._weights(code.encode(rows))
+        if isinstance(code, CoarseCode):
+            bits, fine = encode_parts(rows, code, self._law)
+            packed = np.packbits(bits)
+            self._store.append(encode_coarse_side(code))
+            stored = 0
+            if code.protected:
+                stored = self._weights(packed)
+            else:
+                robust = code.coarse_cells(rows.shape[1], self._plan.store)
+                self._levels(self._plan.store.level_indices(packed, robust))
+            self._levels(fine)
+            return stored
+        if isinstance(code, FixedLengthCode):
+            bits, levels = encode_weights(rows, code, self._channel)
+            self._store.append(encode_fixed_length_side(code))
+            stored = self._weights(np.packbits(bits))
+            self._levels(levels)
+            return stored
+        if isinstance(code, JointCode):
+            self._store.append(encode_joint_side(code))
+            self._levels(encode_joint(rows, code, self._law))
+        elif isinstance(code, PackedCode):
+            self._store.append(encode_packed_side(code))
+            for levels in packed_levels(rows, code, self._law, _hard(self._plan.store)):
+                self._levels(levels)
+        else:
+            self._store.append(encode_side(code, rows))
+            for levels in _analog_levels(rows, code, self._channel):
+                self._levels(levels)
+        return 0
+
+    def _weights(self, data: NDArray[np.uint8]) -> int:
+        self._store.append(data)
+        return len(data)
+
+    def _levels(self, levels: NDArray[np.uint8]) -> None:
+        self._container.append(self._section, levels)
+        self.cells += len(levels)
+
+
 def write_image(
     weights: Weights,
     plan: Plan,
@@ -107,45 +169,9 @@ def write_image(
             cells = 0
             if tensor.code is not None:
                 rows = as_rows(finite_weights(weights, tensor.info.name))
-                section = levels_section(index)
-                if isinstance(tensor.code, EntropyCode):
-                    data = tensor.code.encode(rows)
-                    store.append(data)
-                    payload += len(data)
-                elif isinstance(tensor.code, CoarseCode):
-                    bits, fine = encode_parts(rows, tensor.code, law)
-                    packed = np.packbits(bits)
-                    store.append(encode_coarse_side(tensor.code))
-                    if tensor.code.protected:
-                        store.append(packed)
-                        payload += len(packed)
-                    else:
-                        robust = tensor.code.coarse_cells(rows.shape[1], plan.store)
-                        container.append(section, plan.store.level_indices(packed, robust))
-                        cells += robust
-                    container.append(section, fine)
-                    cells += len(fine)
-                elif isinstance(tensor.code, JointCode):
-                    store.append(encode_joint_side(tensor.code))
-                    levels = encode_joint(rows, tensor.code, law)
-                    container.append(section, levels)
-                    cells = len(levels)
-                elif isinstance(tensor.code, PackedCode):
-                    store.append(encode_packed_side(tensor.code))
-                    for levels in packed_levels(rows, tensor.code, law, _hard(plan.store)):
-                        container.append(section, levels)
-                        cells += len(levels)
-                elif isinstance(tensor.code, FixedLengthCode):
-                    bits, levels = encode_weights(rows, tensor.code, channel)
-                    packed = np.packbits(bits)
-                    store.append(encode_fixed_length_side(tensor.code))
-                    store.append(packed)
-                    payload += len(packed)
-                    container.append(section, levels)
-                    cells = len(levels)
-                else:
-                    store.append(encode_side(tensor.code, rows))
-                    cells = _write_levels(rows, tensor.code, channel, container, section)
+                coded = _CodeWriter(plan, channel, law, store, container, levels_section(index))
+                payload += coded.write(rows, tensor.code)
+                cells = coded.cells
             elif tensor.info.size:
                 data, side = _bytes(weights, tensor)
                 store.append(data)
@@ -190,20 +216,13 @@ def _bytes(weights: Weights, tensor: TensorPlan) -> tuple[NDArray[np.uint8], int
         raise InputError(f"tensor {tensor.info.name!r}: {error}") from None
 
 
-def _write_levels(
-    rows: NDArray[np.float32],
-    code: AnalogCode,
-    channel: Channel,
-    container: ContainerWriter,
-    section: str,
-) -> int:
+def _analog_levels(
+    rows: NDArray[np.float32], code: AnalogCode, channel: Channel
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the levels of the analog code, a run of weights at a time."""
     tables = tables_of(code, channel, channel)
     step = max(_RUN_WEIGHTS // rows.shape[1], 1)
-    written = 0
     for first in range(0, len(rows), step):
         for left in range(0, rows.shape[1], _RUN_WEIGHTS):
             part = rows[first : first + step, left : left + _RUN_WEIGHTS]
-            levels = encode_rows(part, code.classes(part), code, tables, first)
-            container.append(section, levels)
-            written += len(levels)
-    return written
+            yield encode_rows(part, code.classes(part), code, tables, first)
