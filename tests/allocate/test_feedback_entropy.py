@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from softcell.allocate import make_plan
-from softcell.allocate.feedback_layer import in_loop, rounding
 from softcell.allocate.survey import as_rows
 from softcell.codes.digital.entropy_coded import decode
 from softcell.curvature import Calibration, LayerCurvature
@@ -75,7 +72,8 @@ def test_steps_are_kept_as_they_are_and_so_are_their_multiples():
             continue
         rows = as_rows(seen[tensor.info.name])
         steps = tensor.code.row_steps(len(rows))
-        assert np.array_equal(np.rint(rows / steps[:, None]) * steps[:, None], rows)
+        halves = rows / steps[:, None] * 2
+        assert np.allclose(halves, np.rint(halves), atol=1e-6)
         data = tensor.code.encode(rows)
         again = decode(data.tobytes(), rows.shape)
         assert np.array_equal(again, rows)
@@ -127,7 +125,8 @@ def test_rows_of_zeros_cost_next_to_nothing():
     calibration = Calibration({"a": CALIBRATION.layers["a"]}, {}, 1, "fisher")
     weights, plan = planned(1.0, state=state, calibration=calibration)
     seen = close_loop(weights, plan, calibration, SimulatedMemory(DEVICE, 0)).seen["a"]
-    assert (seen[np.arange(60) % 4 != 0] == 0).all()
+    # A path through the trellis may bend in a row of zeros, seldom.
+    assert (seen[np.arange(60) % 4 != 0] != 0).mean() < 0.02
     some = np.arange(60) % 4 == 0
     assert np.mean((seen - state["a"])[some] ** 2) < 0.02  # some four cells for each of them
 
@@ -144,27 +143,3 @@ def test_a_network_without_matrices_has_no_codes():
         8.0, state={"bias": STATE["bias"]}, calibration=Calibration({}, {}, 1, "inputs")
     )
     assert [tensor.code for tensor in plan.tensors] == [None]
-
-
-def test_errors_are_carried_across_outputs_where_these_have_few_weights():
-    # 40 outputs of 9 weights, whose inputs are noise and whose outputs go together.
-    rows = 0.3 * normal(40, 9, seed=7)
-    own = LayerCurvature(np.tile(np.eye(9, dtype=np.float32), (40, 1, 1)), np.ones(40, np.float32))
-    joined = replace(curvature(1, 360, seed=9), joined=True)
-    steps = np.full(40, 0.2, np.float32)
-    steps[:20] = 0.25
-    losses = []
-    for across in (None, joined):
-        seen = in_loop("deep", rows, replace(own, across=across)).rounded(steps)
-        assert np.array_equal(np.rint(seen / steps[:, None]) * steps[:, None], seen)
-        if across is None:
-            assert np.array_equal(seen, np.rint(rows / steps[:, None]) * steps[:, None])
-        error = (seen - rows).reshape(-1).astype(np.float64)
-        losses.append(error @ joined.covariance[0] @ error)
-    assert losses[1] < 0.3 * losses[0]
-
-
-def test_rounding_is_to_the_nearest_multiple():
-    store = rounding(np.array([0.5, 2.0, 0.1], np.float32))
-    given = np.array([-0.7, 3.1, 0.26], np.float32)
-    assert store(3, given).tolist() == pytest.approx([-0.5, 4.0, 0.3])

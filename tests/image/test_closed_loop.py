@@ -79,10 +79,12 @@ def test_with_the_identity_the_closed_loop_is_the_open_one(
         path = tmp_path / f"{feedback}.cells"
         options = {"memory": memory, "chip": chip, "feedback": feedback}
         write_closed_loop(weights, plan, calibration, path, **options)
+    opened, closed = (tmp_path / f"{feedback}.cells" for feedback in (False, True))
+    assert opened.read_bytes() == closed.read_bytes()
+    if scheme in DIGITAL:  # is quantised by the loop, even an open one
+        return
     write_image(weights, plan, tmp_path / "plain.cells", chip=chip)
-    plain = (tmp_path / "plain.cells").read_bytes()
-    assert (tmp_path / "False.cells").read_bytes() == plain
-    assert (tmp_path / "True.cells").read_bytes() == plain
+    assert opened.read_bytes() == (tmp_path / "plain.cells").read_bytes()
 
 
 @pytest.mark.parametrize(("scheme", "cells"), SCHEMES)

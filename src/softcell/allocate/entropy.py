@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from softcell.allocate.setting import Setting
 from softcell.allocate.step_factor import bits_to_spend, fit_factor
 from softcell.allocate.survey import Progress, TensorSurvey, as_rows, finite_weights
-from softcell.codes.digital.entropy_coded import encode
+from softcell.codes.digital.entropy_coded import encode, encode_quantised
 from softcell.codes.digital.trellis import Trellis
 
 
@@ -23,21 +23,26 @@ class EntropyCode:
         step: Distance of reconstruction values: one for all, or one for each row, shape (rows,).
         states: States of the trellis; 1 for scalar quantisation.
         trade_off: Price of a bit, as `entropy_coded.encode` takes it; 0 is rounding.
+        by_column: Columns are quantised one after the other, as the feedback loop does it, and
+            `encode` takes what it made of them. By default a tensor is quantised when it is coded.
     """
 
     step: float | NDArray[np.float32]
     states: int = 8
     trade_off: float | None = None
+    by_column: bool = False
 
     @property
-    def rounds(self) -> bool:
-        """Whether weights are rounded to whole steps and no more, as the feedback loop does."""
-        return self.states == 1 and self.trade_off == 0
+    def trellis(self) -> Trellis:
+        """The trellis that indices follow."""
+        return Trellis(self.states, self.by_column)
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return a tensor's bytes; rows of shape (rows, columns), finite."""
-        trellis = Trellis(self.states)
-        data = encode(rows, self.step, trellis=trellis, trade_off=self.trade_off)
+        if self.by_column:
+            data = encode_quantised(rows, self.row_steps(len(rows)), trellis=self.trellis)
+        else:
+            data = encode(rows, self.step, trellis=self.trellis, trade_off=self.trade_off)
         return np.frombuffer(data, np.uint8)
 
     def row_steps(self, rows: int) -> NDArray[np.float32]:

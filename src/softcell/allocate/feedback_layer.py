@@ -7,11 +7,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate.entropy import EntropyCode
 from softcell.allocate.survey import TensorSurvey, as_rows, finite_weights
+from softcell.codes.digital.column_quantise import ColumnQuantiser, Contexts
+from softcell.codes.digital.trellis import Trellis
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.feedback.factor import FeedbackFactor, factorise
 from softcell.feedback.loop import StoreColumn, feedback_loop, weighted_error
 from softcell.weights import Weights
+
+_PASSES = 2
+"""Times that a matrix is quantised: the first learns what indices cost where."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +32,6 @@ class FeedbackLayer:
         covariance: Curvature of a row, shape (groups, columns, columns), up to a factor of each
             group; or None for an open loop, where errors are taken as independent.
         factor: The covariance, factored; None for an open loop.
-        across: Curvature across the outputs of a layer whose rows are short, for codes that can
-            take any weight next; or None.
-        across_factor: Its covariance, factored.
     """
 
     name: str
@@ -36,8 +39,6 @@ class FeedbackLayer:
     importance: NDArray[np.float64] = field(repr=False)
     covariance: NDArray[np.float32] | None = field(default=None, repr=False)
     factor: FeedbackFactor | None = field(default=None, repr=False)
-    across: LayerCurvature | None = field(default=None, repr=False)
-    across_factor: FeedbackFactor | None = field(default=None, repr=False)
 
     @property
     def felt(self) -> NDArray[np.float64]:
@@ -68,23 +69,41 @@ class FeedbackLayer:
             seen[:, column] = store(column, self.weights[:, column].copy())
         return self.weights, seen
 
-    def rounded(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the matrix in whole multiples of each row's step, rounded in the loop.
+    def quantised(self, code: EntropyCode) -> NDArray[np.float32]:
+        """Return what is decoded of the matrix, quantised in the loop.
+
+        Two passes: the first learns in which contexts indices fall and what they cost there.
 
         Args:
-            steps: Above 0, shape (rows,).
+            code: A code by column.
         """
-        if self.across is None or self.across_factor is None:
-            return self.store(rounding(steps))[1]
-        by_row = np.repeat(steps[:, None], self.weights.shape[1], axis=1)
-        grid = np.asarray(self.across.matrix(by_row), np.float32)
-        weights = np.asarray(self.across.matrix(self.weights), np.float32)
+        steps = code.row_steps(len(self.weights))
+        nearest = np.rint(self.weights / steps[:, None]).astype(np.int32)
+        contexts = Contexts.of(nearest, Trellis())
+        if code.states > 1:
+            contexts = contexts.for_both_quantisers()
+        seen = self.weights
+        for _ in range(_PASSES if code.trade_off else 1):
+            quantiser = ColumnQuantiser(
+                steps, self._scale(steps), code.trellis, code.trade_off or 0.0, contexts
+            )
+            seen = self.store(quantiser.store)[1]
+            contexts = Contexts.of(quantiser.indices, code.trellis)
+        return seen
 
-        def store(column: int, targets: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.rint(targets / grid[:, column]) * grid[:, column]
+    def _scale(self, steps: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the weight of a squared error in each weight, shape (rows, columns).
 
-        seen = feedback_loop(weights, self.across_factor, store)[1]
-        return np.ascontiguousarray(self.across.tensor(seen, self.weights.shape), np.float32)
+        Of columns that is what later ones leave of it; of rows, what their steps say.
+        """
+        by_row = steps.astype(np.float64)[:, None] ** -2
+        if self.factor is None:
+            return np.repeat(by_row, self.weights.shape[1], axis=1)
+        left = np.empty_like(self.factor.pivots)
+        left[:, self.factor.order] = self.factor.pivots
+        mean = left.mean(axis=1, keepdims=True)
+        left = np.divide(left, mean, out=np.ones_like(left), where=mean > 0)
+        return by_row * np.repeat(left, len(self.weights) // len(left), axis=0)
 
     def loss(self, seen: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return twice the loss of each row to second order, shape (rows,)."""
@@ -92,20 +111,6 @@ class FeedbackLayer:
             error = seen.astype(np.float64) - self.weights
             return self.importance * np.square(error).sum(axis=1)
         return self.importance * weighted_error(self.weights, seen, self.covariance)
-
-
-def rounding(steps: NDArray[np.float32]) -> StoreColumn:
-    """Return how the loop stores a column as whole multiples of each row's step.
-
-    Example:
-        >>> rounding(np.array([0.5, 2.0], np.float32))(0, np.array([0.7, 0.7], np.float32)).tolist()
-        [0.5, 0.0]
-    """
-
-    def store(_: int, targets: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.rint(targets / steps) * steps
-
-    return store
 
 
 def feedback_layer(
@@ -152,13 +157,4 @@ def in_loop(
     importance = np.divide(felt, mean, out=np.zeros(len(rows)), where=mean > 0)
     # The covariance as it is, so that the plan sees what will be written, to the bit.
     factor = factorise(curvature.covariance)
-    across = curvature.across
-    return FeedbackLayer(
-        name,
-        rows,
-        importance,
-        curvature.covariance,
-        factor,
-        across,
-        None if across is None else factorise(across.covariance),
-    )
+    return FeedbackLayer(name, rows, importance, curvature.covariance, factor)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from softcell.allocate.coarse import coarse_codes, joint_codes
 from softcell.allocate.draft import Codes, Draft
 from softcell.allocate.entropy import EntropyCode, entropy_codes
+from softcell.allocate.entropy_curves import EntropyCurves, Quantiser
 from softcell.allocate.feedback_entropy import feedback_entropy_codes
 from softcell.allocate.fixed_length import fixed_length_codes
 from softcell.allocate.lifetime import law_for, store_for
@@ -96,6 +97,8 @@ def make_plan(
     vector_bits: int | None = 16,
     calibration: Calibration | None = None,
     verify_reads: int = 1,
+    quantiser: Quantiser | None = None,
+    curves: EntropyCurves | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Plan the storage of a network.
@@ -115,6 +118,8 @@ def make_plan(
         calibration: Curvature of the network's layers, if it will be written through the feedback
             loop; its Fisher information then takes the place of `sensitivity`.
         verify_reads: Verifying reads of a cell in that loop.
+        quantiser: How entropy-coded weights are quantised in it.
+        curves: Those of an earlier plan of this network and calibration, to save their time.
         progress: Called as the work goes on.
 
     Raises:
@@ -159,7 +164,9 @@ def make_plan(
                 setting, device, calibration, verify_reads=verify_reads, progress=progress
             )
         elif scheme.entropy_coded and calibration is not None:
-            codes = feedback_entropy_codes(setting, calibration, progress)
+            codes = feedback_entropy_codes(
+                setting, calibration, quantiser=quantiser, curves=curves, progress=progress
+            )
         elif scheme.entropy_coded:
             codes = entropy_codes(setting, progress)
         else:

@@ -171,8 +171,8 @@ def _quantised(
     rows: NDArray[np.float32], name: str, code: EntropyCode, calibration: Calibration | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what is to be encoded of a matrix, and what is decoded of it."""
-    if code.rounds:
-        seen = _layer(rows, name, calibration).rounded(code.row_steps(len(rows)))
+    if code.by_column:
+        seen = _layer(rows, name, calibration).quantised(code)
         return seen, seen
     if calibration is not None:
         raise InputError(

@@ -1,9 +1,10 @@
 """Entropy-coded quantisation: a matrix of weights to a self-contained stream of bytes and back.
 
-Layout of a stream, format 1:
+Layout of a stream, formats 1 and 2:
 
     byte 0       bits 0-2: trellis (place in `trellis.STATES`); bit 3: a step for each row;
-                 bit 4: reconstruction offsets; bits 5-7: format
+                 bit 4: reconstruction offsets; bits 5-7: format, 2 if every column has a path of
+                 its own through the trellis, else 1
     2 bytes      step, bfloat16, little-endian
     3 bytes      offsets, int8, if there are any
     n bytes      the rows' steps, if they have their own: eighths of octaves above the step, as an
@@ -21,13 +22,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softcell.codes.digital.bfloat16 import expand, round_up
+from softcell.codes.digital.column_quantise import indices_of
 from softcell.codes.digital.index_coding import decode_indices, encode_indices, stream_size
 from softcell.codes.digital.quantise import PASSES, dequantise, quantise
 from softcell.codes.digital.trellis import STATES, Trellis
 from softcell.codes.digital.trellis_kernels import OFFSETS
 from softcell.errors import FormatError, InputError
 
-_FORMAT = 1
+_BY_ROW, _BY_COLUMN = 1, 2  # formats
 _ROW_STEPS = 1 << 3
 _OFFSETS = 1 << 4
 # Steps of rows are this many to an octave, over at most so many octaves.
@@ -83,6 +85,8 @@ def encode(
         >>> bool((decode(stream, (2, 3)) == weights).all())
         True
     """
+    if trellis.by_column:
+        raise InputError("a trellis by column is for weights that are quantised column by column")
     weights = np.asarray(weights, np.float32)
     base, eighths = _round_steps(steps, weights.shape[0] if weights.ndim else 0)
     stored = _row_steps(base, eighths)
@@ -94,15 +98,50 @@ def encode(
         trellis=trellis,
         passes=passes,
     )
-    head = STATES.index(trellis.states) | (_FORMAT << 5)
+    return _stream(base, eighths, trellis, quantised.offsets, quantised.stream)
+
+
+def encode_quantised(
+    weights: NDArray[np.float32], steps: ArrayLike, *, trellis: Trellis = SCALAR
+) -> bytes:
+    """Code weights to bytes that were quantised already, without loss.
+
+    Args:
+        weights: What `ColumnQuantiser` made of a matrix, shape (rows, columns).
+        steps: Its steps, one for each row, as `stored_steps` gives them.
+        trellis: Its trellis.
+
+    Returns:
+        The stream; `decode` gives the very weights back.
+
+    Raises:
+        InputError: A weight is none that the steps give.
+    """
+    base, eighths = _round_steps(steps, len(weights))
+    by_row = np.broadcast_to(_row_steps(base, eighths), (len(weights),))
+    indices = indices_of(weights, by_row, trellis)
+    stream = encode_indices(indices, trellis=trellis)
+    return _stream(base, eighths, trellis, np.zeros(OFFSETS, np.int8), stream)
+
+
+def _stream(
+    base: NDArray[np.uint16],
+    eighths: NDArray[np.int32] | None,
+    trellis: Trellis,
+    offsets: NDArray[np.int8],
+    indices: bytes,
+) -> bytes:
+    """Put a stream together."""
+    form = _BY_COLUMN if trellis.by_column else _BY_ROW
+    head = STATES.index(trellis.states) | (form << 5)
     parts = [struct.pack("<H", int(base[0]))]
-    if quantised.offsets.any():
+    if offsets.any():
         head |= _OFFSETS
-        parts.append(quantised.offsets.tobytes())
+        parts.append(offsets.tobytes())
     if eighths is not None:
         head |= _ROW_STEPS
         parts.append(encode_indices(eighths[None, :]))
-    return b"".join([bytes([head]), *parts, quantised.stream])
+    return b"".join([bytes([head]), *parts, indices])
 
 
 def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -117,12 +156,12 @@ def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
     """
     reader = _Reader(data)
     head = reader.take(1, "header")[0]
-    if head >> 5 != _FORMAT or (head & 7) >= len(STATES):
+    if head >> 5 not in (_BY_ROW, _BY_COLUMN) or (head & 7) >= len(STATES):
         raise FormatError(
             f"weights stream begins with byte {head:#04x}, which is no header of format "
-            f"{_FORMAT}: it is damaged or was written by another version"
+            f"{_BY_ROW} or {_BY_COLUMN}: it is damaged or was written by another version"
         )
-    trellis = Trellis(STATES[head & 7])
+    trellis = Trellis(STATES[head & 7], by_column=head >> 5 == _BY_COLUMN)
     base = np.frombuffer(reader.take(2, "step"), "<u2").astype(np.uint16)
     step = float(expand(base)[0])
     if not (np.isfinite(step) and step > 0):

@@ -196,6 +196,7 @@ def _run(
         code_mean(mean),
         lag,
         trellis.transitions,
+        trellis.by_column,
         magnitudes,
         signs,
         tables,

@@ -147,7 +147,7 @@ def _learn_sign(signs, inputs, probability, bit, rates):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def code_indices(
-    decoding, indices, data, mean, lag, transitions, magnitudes, signs, tables, classes
+    decoding, indices, data, mean, lag, transitions, by_column, magnitudes, signs, tables, classes
 ):
     """Encode all indices into ``data``, or decode them from it; both leave the same models.
 
@@ -159,6 +159,8 @@ def code_indices(
         lag: Columns to the left of a sign's further neighbours, from 1.
         transitions: Next state of the trellis by state and parity, int64, shape (states, 2); the
             lowest bit of a state chooses the quantiser.
+        by_column: Whether every column has a path of its own, from its first row to its last;
+            otherwise one path runs along all rows.
         magnitudes: Models, int32, shape (2, quantisers * CLASSES, NODES); altered.
         signs: Weights of the sign's regression, then the count of signs, int64; altered.
         tables: Class tables, reciprocals, logistic function and learning rates.
@@ -177,7 +179,7 @@ def code_indices(
             code = (code << _EIGHT) | (np.uint64(data[i]) if i < data.size else _LOW)
         position = np.int64(8)
     column_average = np.full(columns + 1, mean, np.int64)
-    state = np.int64(0)
+    states = np.zeros(columns if by_column else 1, np.int64)
     keep = classes.size > 0
     for row in range(rows):
         short = mean
@@ -198,6 +200,8 @@ def code_indices(
             number = _class_of(min(activity, _MOST_ACTIVE), fine, coarse)
             if keep:
                 classes[row, column] = number
+            path = column if by_column else 0
+            state = states[path]
             model = number + (state & 1) * CLASSES
 
             value = np.int64(0)
@@ -253,7 +257,7 @@ def code_indices(
                     value = -size if bit else size
             if decoding:
                 indices[row, column] = value
-            state = transitions[state, size & 1]
+            states[path] = transitions[state, size & 1]
 
             # Averages that later indices will see.
             left = (size if size < LARGEST_ACTIVITY else LARGEST_ACTIVITY) << FRACTION

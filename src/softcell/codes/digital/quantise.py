@@ -138,7 +138,7 @@ def quantise(
             multiplier,
             offsets,
             trellis.transitions,
-            *_code_lengths(models),
+            *code_lengths(models),
             classes,
             indices,
         )
@@ -206,7 +206,7 @@ def _finish(
     return Quantised(indices, steps.astype(np.float32), offsets, trellis, stream, least)
 
 
-def _code_lengths(models: Models) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def code_lengths(models: Models) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the bits of every magnitude, by model, as the coder's models now are."""
     one = models[0][0] / np.float64(1 << PROBABILITY_BITS)
     bits = -np.log2(np.stack([1 - one, one])).astype(np.float32)

@@ -38,6 +38,9 @@ class Trellis:
     Args:
         states: 1, 4, 8, 16, 32 or 64. More states come closer to the limit and take longer to
             encode; decoding costs the same.
+        by_column: Every column of a matrix has a path of its own, from state 0 on, so that columns
+            can be quantised one after the other in any order. Otherwise one path runs along all
+            rows.
 
     Raises:
         InputError: There is no trellis of so many states.
@@ -48,6 +51,7 @@ class Trellis:
     """
 
     states: int = 1
+    by_column: bool = False
 
     def __post_init__(self) -> None:
         if self.states not in STATES:
@@ -71,9 +75,8 @@ class Trellis:
         return (state >> 1) ^ (quantiser * (h0 >> 1)) ^ (parity * (h1 >> 1))
 
     def quantiser_of(self, indices: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Return every index's quantiser, 0 or 1, in row-major order; the shape of the indices."""
-        if self.states == 1:
-            return np.zeros(indices.shape, np.uint8)
-        out = np.empty(indices.shape, np.uint8)
-        walk(np.ascontiguousarray(indices).reshape(-1), self.transitions, out.reshape(-1))
+        """Return every index's quantiser, 0 or 1, for indices of shape (rows, columns)."""
+        out = np.zeros(indices.shape, np.uint8)
+        if self.states > 1:
+            walk(np.ascontiguousarray(indices), self.transitions, self.by_column, out)
         return out

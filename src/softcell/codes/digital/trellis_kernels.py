@@ -26,12 +26,15 @@ OFFSETS = 3
 
 
 @numba.njit(cache=True, nogil=True)
-def walk(indices, transitions, quantisers):
-    """Write every index's quantiser, given all indices in the order of coding."""
-    state = np.int64(0)
-    for i in range(indices.size):
-        quantisers[i] = state & 1
-        state = transitions[state, indices[i] & 1]
+def walk(indices, transitions, by_column, quantisers):
+    """Write every index's quantiser, given all indices, shape (rows, columns)."""
+    rows, columns = indices.shape
+    states = np.zeros(columns if by_column else 1, np.int64)
+    for row in range(rows):
+        for column in range(columns):
+            path = column if by_column else 0
+            quantisers[row, column] = states[path] & 1
+            states[path] = transitions[states[path], indices[row, column] & 1]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -187,6 +190,30 @@ def reconstruct(indices, quantisers, steps, offsets, out):
             index = np.int64(indices[row, column])
             value = _magnitude(abs(index), np.float64(quantisers[row, column]), offsets)
             out[row, column] = np.float32((-value if index < 0 else value) * steps[row])
+
+
+@numba.njit(cache=True, nogil=True)
+def find_indices(weights, steps, transitions, indices):
+    """Find the indices that `reconstruct` made weights of, a path in every column.
+
+    Returns:
+        Whether there are such indices.
+    """
+    rows, columns = weights.shape
+    states = np.zeros(columns, np.int64)
+    one = transitions.shape[0] == 1
+    for row in range(rows):
+        for column in range(columns):
+            state = states[column]
+            half = 0.0 if one else 0.5 * (state & 1)
+            x = np.float64(weights[row, column]) / steps[row]
+            size = np.int64(np.rint(abs(x) + half)) if x != 0.0 else np.int64(0)
+            value = np.float32((size - half if size else 0.0) * steps[row])
+            if value != abs(weights[row, column]) or size >= 1 << 31:
+                return False
+            indices[row, column] = -size if x < 0 else size
+            states[column] = transitions[state, size & 1]
+    return True
 
 
 @numba.njit(cache=True, nogil=True)

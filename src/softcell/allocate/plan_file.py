@@ -1,0 +1,290 @@
+"""Plans as JSON files: to look at, to keep, to write images from later.
+
+A file is one object: the schema, the scheme and its target, the ages, the device with all its
+coefficients, its digital store, the tensors with their codes, the digest of the network, and what
+the search that made the plan says of it. Numbers come back to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from softcell.allocate.plan import Plan
+from softcell.allocate.plan_codes import (
+    record_of,
+    require_keys,
+    store_of,
+    store_values,
+    tensor_of,
+    tensor_values,
+    values_of,
+)
+from softcell.allocate.scheme import parse_scheme
+from softcell.atomic_file import AtomicFile
+from softcell.devices import device_of
+from softcell.durations import Ages
+from softcell.errors import FormatError, InputError
+from softcell.weights import Weights
+
+SCHEMA = "softcell.plan/1"
+
+_KEYS = (
+    *("schema", "scheme", "target", "ages", "network", "settings"),
+    *("device", "store", "tensors", "report"),
+)
+
+_LINE = 100
+"""Columns that an object may take on one line."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlanFile:
+    """A plan, what it was made for, and what was learned in making it.
+
+    Args:
+        plan: The plan.
+        network: Digest of the network that it was made for, as `network_digest` gives it; "" if
+            it is not known.
+        settings: How the network goes through the feedback loop, as plain JSON values.
+        report: What was tried, predicted and measured, as plain JSON values.
+
+    Raises:
+        InputError: The digest is none, or a value is not one that JSON has, such as NaN.
+    """
+
+    plan: Plan
+    network: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    report: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, str) or not re.fullmatch("[0-9a-f]*", self.network):
+            raise InputError(
+                f"a network's digest is of hexadecimal digits, got {self.network!r:.40}"
+            )
+        for name in ("settings", "report"):
+            if not isinstance(getattr(self, name), dict):
+                raise InputError(f"a plan's {name} is an object of values by name")
+            _require_plain(getattr(self, name), name)
+
+
+def save_plan(path: Path | str, file: PlanFile) -> None:
+    """Write a plan to a file, which appears only once it is complete.
+
+    Args:
+        path: File to write; one that exists is replaced.
+        file: The plan and what belongs to it.
+
+    Raises:
+        InputError: The file cannot be written (nothing remains of it then), or the device gives no
+            plain values.
+    """
+    plan = file.plan
+    values = {
+        "schema": SCHEMA,
+        "scheme": plan.scheme,
+        "target": plan.target,
+        "ages": values_of(plan.ages),
+        "network": file.network,
+        "settings": file.settings,
+        "device": plan.device.definition(),
+        "store": store_values(plan.store),
+        "tensors": [tensor_values(tensor) for tensor in plan.tensors],
+        "report": file.report,
+    }
+    try:
+        text = _text(values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"device {plan.device.name} cannot be kept in a plan: {error}") from None
+    out = AtomicFile(path)
+    out.write(f"{text}\n".encode())
+    out.commit()
+
+
+def load_plan(path: Path | str) -> PlanFile:
+    """Return the plan of a file that `save_plan` wrote.
+
+    Raises:
+        InputError: There is no such file, or it cannot be read.
+        FormatError: It is truncated, damaged, no plan, or one of another version.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror or error}; give a plan of `softcell optimise`"
+        ) from error
+    try:
+        values = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"{path} is no plan: it is truncated, altered or not JSON ({error})"
+        ) from None
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if schema != SCHEMA:
+        raise FormatError(
+            f"{path} is no plan that this version reads: its schema is {schema!r:.40}, expected "
+            f"{SCHEMA!r}; make it again with `softcell optimise`"
+        )
+    try:
+        return _plan_file(values)
+    except (
+        *(TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError),
+    ) as error:
+        raise FormatError(f"{path} does not describe a plan: {error}") from None
+
+
+def require_network(file: PlanFile, weights: Weights, network: str | None = None) -> None:
+    """Require that a plan is for a network.
+
+    Args:
+        file: The plan.
+        weights: The network's tensors.
+        network: Their digest; by default it is computed where the plan has one, which reads every
+            tensor once.
+
+    Raises:
+        InputError: A tensor is missing, of another shape or type, one too many or in another
+            place; or the tensors are alike and their values are not.
+    """
+    planned = [tensor.info for tensor in file.plan.tensors]
+    names = set(weights.names)
+    for info in planned:
+        if info.name not in names:
+            raise InputError(
+                f"the plan has a tensor {info.name!r}, the network has none; give the network that "
+                "it was made for, or make a plan for this one"
+            )
+        if (own := weights.info(info.name)) != info:
+            raise InputError(
+                f"tensor {info.name!r} is {info.dtype} {info.shape} in the plan, {own.dtype} "
+                f"{own.shape} in the network; give the network that the plan was made for"
+            )
+    extra = names - {info.name for info in planned}
+    if extra:
+        raise InputError(
+            f"the network has a tensor {min(extra)!r}, the plan has none; make a plan for this one"
+        )
+    for name, info in zip(weights.names, planned, strict=True):
+        if name != info.name:
+            raise InputError(
+                f"the network's tensors are in another order: {name!r} comes where the plan has "
+                f"{info.name!r}; give the network as the plan was made for it"
+            )
+    if file.network and file.network != (network or network_digest(weights)):
+        raise InputError(
+            "the plan was made for other weights of the same shapes; give those, or make a plan "
+            "for these"
+        )
+
+
+def network_digest(weights: Weights) -> str:
+    """Return a name of the tensors' names, shapes, types and bytes: 32 hexadecimal digits.
+
+    It does not depend on the tensors' order. One tensor at a time is in memory.
+
+    Example:
+        >>> import numpy as np
+        >>> from softcell.weights import parse_weights
+        >>> len({network_digest(parse_weights({"w": np.full(2, x)})) for x in (1.0, 1.5, 1.5)})
+        2
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights.names):
+        info = weights.info(name)
+        total.update(repr((info.name, info.shape, info.dtype)).encode())
+        total.update(weights.raw(name).data)
+    return total.hexdigest()
+
+
+def _plan_file(values: Mapping[str, Any]) -> PlanFile:
+    require_keys(values, _KEYS, "the file")
+    if not isinstance(values["scheme"], str):
+        raise FormatError(f"the scheme is a name, got {values['scheme']!r:.40}")
+    scheme, target = parse_scheme(values["scheme"]), values["target"]
+    if (target is None) != (scheme.number_format is not None):
+        raise FormatError(f"a target of {target!r:.40} cells per weight is none of {scheme.name!r}")
+    if target is not None and (type(target) not in (int, float) or not 0 < target < math.inf):
+        raise FormatError(f"the target is a number of cells per weight, got {target!r:.40}")
+    if not isinstance(values["device"], dict) or not isinstance(values["tensors"], list):
+        raise FormatError("the device is an object and the tensors are a list")
+    tensors = tuple(tensor_of(t, f"tensors[{i}]") for i, t in enumerate(values["tensors"]))
+    if len({tensor.info.name for tensor in tensors}) != len(tensors):
+        raise FormatError("two tensors have the same name")
+    if not sum(tensor.info.size for tensor in tensors):
+        raise FormatError("its tensors have no weights")
+    plan = Plan(
+        scheme.name,
+        device_of(values["device"]),
+        record_of(Ages, values["ages"], "ages"),
+        store_of(values["store"], soft=scheme.soft),
+        tensors,
+        None if target is None else float(target),
+    )
+    return PlanFile(plan, values["network"], values["settings"], values["report"])
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, whose keys all differ."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key occurs twice in an object")
+    return values
+
+
+def _finite(text: str) -> float:
+    """Return a JSON number; NaN and infinities, which are none, are refused."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+def _require_plain(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"{where} has the key {key!r:.40}; keys in a plan are text")
+            _require_plain(each, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, each in enumerate(value):
+            _require_plain(each, f"{where}[{i}]")
+    elif not (value is None or isinstance(value, str | int | float)):
+        raise InputError(f"{where} is a {type(value).__name__}; a plan holds plain JSON values")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} is {value}; a plan holds finite numbers")
+
+
+def _text(value: Any, indent: str = "") -> str:
+    """Return JSON to be read by people: lists of numbers and short objects are on one line."""
+    if not _holds_object(value):
+        return json.dumps(value, allow_nan=False)
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        (opening, closing), entries = (
+            "{}",
+            [f"{json.dumps(key)}: {_text(each, deeper)}" for key, each in value.items()],
+        )
+    else:
+        (opening, closing), entries = "[]", [_text(each, deeper) for each in value]
+    length = len(indent) + sum(len(entry) + 2 for entry in entries)
+    if length < _LINE and not any("\n" in entry for entry in entries):
+        return f"{opening}{', '.join(entries)}{closing}"
+    return f"{opening}\n{deeper}" + f",\n{deeper}".join(entries) + f"\n{indent}{closing}"
+
+
+def _holds_object(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds_object(each) for each in value)
+    return isinstance(value, dict)
