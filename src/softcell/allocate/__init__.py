@@ -1,6 +1,7 @@
 """Plans: which code and how many cells for which tensor."""
 
 from softcell.allocate.entropy import EntropyCode
+from softcell.allocate.entropy_curves import EntropyCurves, Quantiser
 from softcell.allocate.plan import Plan, TensorPlan, make_plan
 from softcell.allocate.scheme import (
     COARSE_TO_FINE,
@@ -17,7 +18,7 @@ from softcell.allocate.scheme import (
     Scheme,
     parse_scheme,
 )
-from softcell.allocate.survey import Progress, as_rows, finite_weights, loss_weights
+from softcell.allocate.survey import Progress, as_rows, finite, finite_weights, loss_weights
 
 __all__ = [
     "COARSE_TO_FINE",
@@ -32,11 +33,14 @@ __all__ = [
     "PROTECTIONS",
     "SCHEMES",
     "EntropyCode",
+    "EntropyCurves",
     "Plan",
     "Progress",
+    "Quantiser",
     "Scheme",
     "TensorPlan",
     "as_rows",
+    "finite",
     "finite_weights",
     "loss_weights",
     "make_plan",

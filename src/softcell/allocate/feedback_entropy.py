@@ -11,8 +11,9 @@ from softcell.allocate.entropy_curves import EntropyCurves, Quantiser, row_sizes
 from softcell.allocate.feedback_layer import FeedbackLayer, feedback_layer
 from softcell.allocate.setting import Setting
 from softcell.allocate.step_factor import bits_to_spend, fit_factor
-from softcell.allocate.survey import Progress
+from softcell.allocate.survey import Progress, TensorSurvey
 from softcell.curvature import Calibration
+from softcell.weights import Weights
 
 
 def feedback_entropy_codes(
@@ -41,7 +42,7 @@ def feedback_entropy_codes(
     if not setting.analog:
         return {}
     if curves is None:
-        curves = entropy_curves(setting, calibration, quantiser, progress)
+        curves = entropy_curves(setting.weights, setting.analog, calibration, quantiser, progress)
     layers = curves.layers
     bits = bits_to_spend(setting)
     weights = sum(np.count_nonzero(row_sizes(x)) * x.weights.shape[1] for x in layers)
@@ -68,7 +69,8 @@ def feedback_entropy_codes(
 
 
 def entropy_curves(
-    setting: Setting,
+    weights: Weights,
+    tensors: Sequence[TensorSurvey],
     calibration: Calibration,
     quantiser: Quantiser | None = None,
     progress: Progress | None = None,
@@ -76,12 +78,13 @@ def entropy_curves(
     """Return the curves of a network's matrices, for several plans of it.
 
     Args:
-        setting: What has to be stored; of this only the matrices count.
+        weights: The network's tensors.
+        tensors: Those that are quantised.
         calibration: Curvature of the layers.
         quantiser: How weights are quantised.
         progress: Called after every matrix.
     """
-    layers = [feedback_layer(setting.weights, s, calibration) for s in setting.analog]
+    layers = [feedback_layer(weights, each, calibration) for each in tensors]
     return EntropyCurves(layers, quantiser or Quantiser(), progress)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,12 @@ class Plan:
         """Age up to which the cells must be readable."""
         return self.ages.last
 
+    def in_order(self, names: Sequence[str]) -> Plan:
+        """Return the plan with its tensors in the order of these names, as far as it has them."""
+        place = {name: number for number, name in enumerate(names)}
+        tensors = sorted(self.tensors, key=lambda t: place.get(t.info.name, len(place)))
+        return replace(self, tensors=tuple(tensors))
+
     @property
     def uses_cells(self) -> bool:
         """Whether some tensor has cells of its own, which a verifying read can see."""
@@ -99,6 +105,7 @@ def make_plan(
     verify_reads: int = 1,
     quantiser: Quantiser | None = None,
     curves: EntropyCurves | None = None,
+    keep: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Plan:
     """Plan the storage of a network.
@@ -120,6 +127,7 @@ def make_plan(
         verify_reads: Verifying reads of a cell in that loop.
         quantiser: How entropy-coded weights are quantised in it.
         curves: Those of an earlier plan of this network and calibration, to save their time.
+        keep: Names of tensors that are stored as they are, byte by byte.
         progress: Called as the work goes on.
 
     Raises:
@@ -146,7 +154,12 @@ def make_plan(
         cells = float(cells_per_weight or 0) * sum(weights.info(n).size for n in weights.names)
         vector_bits = fitting_bits(weights, cells / 20, store.bits_per_cell)
     surveys = survey(
-        weights, scheme, sensitivity=sensitivity, vector_bits=vector_bits, progress=progress
+        weights,
+        scheme,
+        sensitivity=sensitivity,
+        vector_bits=vector_bits,
+        keep=keep,
+        progress=progress,
     )
     codes: Mapping[str, TensorCode] = {}
     if analog:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ Progress = Callable[[str, int, int], None]
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _RUN = 1 << 18
+_NOTHING = Histogram(np.zeros(1), np.zeros(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,15 @@ def finite_weights(weights: Weights, name: str) -> NDArray[np.float32]:
     Raises:
         InputError: A weight is NaN, infinite, or beyond float32.
     """
-    values = weights.read(name)
+    return finite(weights.read(name), name)
+
+
+def finite(values: NDArray[np.generic], name: str) -> NDArray[np.float32]:
+    """Return the values of a floating-point tensor as float32.
+
+    Raises:
+        InputError: A weight is NaN, infinite, or beyond float32.
+    """
     with np.errstate(over="ignore"):
         result = values.astype(np.float32, copy=False)
     bad = int(result.size - np.isfinite(result).sum())
@@ -86,6 +95,7 @@ def survey(
     *,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     vector_bits: int = 16,
+    keep: Collection[str] = (),
     progress: Progress | None = None,
 ) -> list[TensorSurvey]:
     """Look at every tensor once.
@@ -96,6 +106,7 @@ def survey(
         sensitivity: Diagonal Fisher information by tensor, of the tensor's shape. See
             `loss_weights` for tensors without.
         vector_bits: Bits of a number in vectors, 16 or 12, where the scheme codes matrices.
+        keep: Names of tensors that are stored as they are, byte by byte.
         progress: Called after every tensor.
 
     Raises:
@@ -104,9 +115,12 @@ def survey(
     """
     if vector_bits not in (12, 16):
         raise InputError(f"numbers in vectors have 16 or 12 bits, got {vector_bits}")
+    if unknown := sorted(set(keep) - set(weights.names)):
+        raise InputError(f"there is no tensor {unknown[0]!r} to keep; name one of the network's")
     result = []
     for done, name in enumerate(weights.names, start=1):
-        result.append(_survey(weights, name, scheme, vector_bits))
+        kept = TensorSurvey(weights.info(name), "raw", _NOTHING) if name in keep else None
+        result.append(kept or _survey(weights, name, scheme, vector_bits))
         if progress:
             progress("survey", done, len(weights.names))
     if sum(each.info.size for each in result) == 0:
@@ -183,17 +197,16 @@ def loss_weights(variances: Mapping[str, float], fisher: Mapping[str, float]) ->
 
 def _survey(weights: Weights, name: str, scheme: Scheme, vector_bits: int) -> TensorSurvey:
     info = weights.info(name)
-    nothing = Histogram(np.zeros(1), np.zeros(1))
     if info.dtype not in _FLOATS or info.size == 0:
         tensor_of_bytes(np.empty(0, np.uint8), info.dtype, name)  # refuses what cannot be restored
-        return TensorSurvey(info, "raw", nothing)
+        return TensorSurvey(info, "raw", _NOTHING)
     values = finite_weights(weights, name)
     kind = _kind(info, values, scheme, vector_bits)
     if kind != "analog":
-        return TensorSurvey(info, kind, nothing)
+        return TensorSurvey(info, kind, _NOTHING)
     sizes = Histogram.of(values, magnitudes=True)
     some = sizes.values > 0
-    magnitudes = Histogram(sizes.values[some], sizes.counts[some]) if some.any() else nothing
+    magnitudes = Histogram(sizes.values[some], sizes.counts[some]) if some.any() else _NOTHING
     zeros = int(sizes.counts[~some].sum())
     flat = values.reshape(-1)
     squares = sum(

@@ -18,8 +18,10 @@ from softcell.cli.evaluate import evaluate
 from softcell.cli.export import export
 from softcell.cli.fit import fit
 from softcell.cli.info import info
+from softcell.cli.optimise import optimise
 from softcell.cli.program import program as program_chip
 from softcell.cli.prune import prune
+from softcell.cli.quantise import quantise
 from softcell.cli.read import read
 from softcell.cli.train import train
 from softcell.cli.write import write
@@ -36,10 +38,12 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "decode": decode,
     "program": program_chip,
     "prune": prune,
+    "quantise": quantise,
     "calibrate": calibrate,
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
+    "optimise": optimise,
 }
 """Verbs in the order of `softcell --help`. Each returns its exit status, None for 0.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softcell.cli.own_code import guarded, imported
 from softcell.cli.progress import Progress, counting
+from softcell.errors import InputError
 
 if TYPE_CHECKING:
     from softcell.devices import Device
@@ -126,19 +128,10 @@ def own_experiment(
     from softcell.evaluate.trials import Experiment
     from softcell.weights import WeightsReader
 
-    evaluate = imported(function, "--evaluate")
     state = read_network(network)
-    types = _torch_types(network)
-
-    def accuracy(restored: Mapping[str, Any]) -> Any:
-        import torch
-
-        tensors = {n: torch.tensor(v).to(types[n]) for n, v in restored.items()}
-        return guarded(lambda: evaluate(tensors), f"--evaluate {function}")
-
     return Experiment(
         state=state,
-        evaluate=accuracy,
+        evaluate=own_evaluate(network, function),
         device=device,
         age_seconds=age_seconds,
         sensitivity=load_fisher(sensitivity) if sensitivity else None,
@@ -147,6 +140,35 @@ def own_experiment(
         model=f"{network.stem}-{digest(state)[:8]}",
         source=partial(WeightsReader, network),
     )
+
+
+def own_evaluate(network: Path, function: str) -> Callable[[Mapping[str, Any]], float]:
+    """Return a user's evaluate function, which takes tensors by name as arrays.
+
+    Args:
+        network: Safetensors file, whose types the tensors are given in.
+        function: `module:function`, imported from the current folder.
+
+    Raises:
+        InputError: There is no such function; or, when it is called, it fails or gives something
+            other than a finite number.
+    """
+    evaluate, types = imported(function, "--evaluate"), _torch_types(network)
+
+    def accuracy(restored: Mapping[str, Any]) -> float:
+        import torch
+
+        tensors = {n: torch.tensor(v).to(types[n]) for n, v in restored.items()}
+        given = guarded(lambda: evaluate(tensors), f"--evaluate {function}")
+        try:
+            value = float(given)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise InputError(f"--evaluate {function} gave {given!r}; expected a finite number")
+        return value
+
+    return accuracy
 
 
 def read_network(path: Path) -> dict[str, Any]:

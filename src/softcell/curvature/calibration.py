@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
@@ -47,6 +47,25 @@ class Calibration:
                 f"expected images >= 1 and kind {' or '.join(get_args(Kind))}, got {self.images} "
                 f"and {self.kind!r}"
             )
+
+    def scaled(self, factors: Mapping[str, float]) -> Calibration:
+        """Return the calibration with some curvatures multiplied.
+
+        Args:
+            factors: By tensor, above 0; those that are not there stay as they are.
+
+        Raises:
+            InputError: A factor is not above 0.
+        """
+        if not all(0 < factor < np.inf for factor in factors.values()):
+            raise InputError(f"factors of curvatures must be above 0, got {dict(factors)}")
+        layers, fisher = dict(self.layers), dict(self.fisher)
+        for name in factors.keys() & layers.keys():
+            one, factor = layers[name], np.float32(factors[name])
+            layers[name] = replace(one, covariance=one.covariance * factor, rows=one.rows * factor)
+        for name in factors.keys() & fisher.keys():
+            fisher[name] = fisher[name] * np.float32(factors[name])
+        return replace(self, layers=layers, fisher=fisher)
 
     def require_network(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Make sure that the calibration was made for a network of these tensors.

@@ -32,6 +32,8 @@ class Model:
         weights: Name of its safetensors file in the data folder; None for a network that
             `softcell.evaluate.training` trains.
         batch: Images that are evaluated together; so few that their activations stay in cache.
+        accuracy: Accuracy on new images, from 0 to 1, as it is published of this network or of
+            others like it: not measured on our test images.
     """
 
     network: Callable[[], nn.Module]
@@ -39,6 +41,7 @@ class Model:
     augmentation: Augmentation
     weights: str | None
     batch: int
+    accuracy: float
 
 
 _DIGITS = partial(
@@ -63,32 +66,41 @@ _IMAGENET = partial(Model, augmentation=Augmentation(zoom=0.6, flip=True, mix=0.
 
 # The first model of a task is the one that is taken when none is named.
 TASKS: dict[str, dict[str, Model]] = {
-    "digits": {"cnn": _DIGITS(DigitsCNN, batch=100)},
+    # Digits: nearest neighbours as scikit-learn's documentation has them.
+    "digits": {"cnn": _DIGITS(DigitsCNN, batch=100, accuracy=0.98)},
+    # Han et al., "Deep compression", ICLR 2016, Table 1.
     "mnist": {
-        "lenet-300-100": _MNIST(LeNet300, batch=250),
-        "lenet5": _MNIST(LeNet5, batch=50),
+        "lenet-300-100": _MNIST(LeNet300, batch=250, accuracy=0.9836),
+        "lenet5": _MNIST(LeNet5, batch=50, accuracy=0.992),
     },
+    # Table of the repository that the weights are from, akamaster/pytorch_resnet_cifar10.
     "cifar10": {
         f"resnet{depth}": _CIFAR10(
-            partial(CifarResNet, depth), weights=f"cifar10_resnet{depth}.safetensors"
+            partial(CifarResNet, depth),
+            weights=f"cifar10_resnet{depth}.safetensors",
+            accuracy=accuracy,
         )
-        for depth in (20, 32, 56)
+        for depth, accuracy in ((20, 0.9173), (32, 0.9263), (56, 0.9339))
     },
     "imagenet": {
         "squeezenet1_1": _IMAGENET(
             SqueezeNet,
             preprocessing=preprocessing.SQUEEZENET,
             weights="imagenet_squeezenet1_1.safetensors",
+            accuracy=0.582,  # torchvision's table of SqueezeNet 1.1
         ),
         "mobilenet_v2": _IMAGENET(
             MobileNetV2,
             preprocessing=preprocessing.MOBILENET,
             weights="imagenet_mobilenet_v2.safetensors",
+            accuracy=0.718,  # Sandler et al., CVPR 2018, arXiv 1801.04381 v4, Table 4 (72.0) and
+            # torchvision's table (71.88)
         ),
         "mobilenet_v1_025": _IMAGENET(
             MobileNetV1Quarter,
             preprocessing=preprocessing.MOBILENET,
             weights="imagenet_mobilenet_v1_025.safetensors",
+            accuracy=0.498,  # TF-Slim's table of MobileNet_v1_0.25_224
         ),
     },
 }

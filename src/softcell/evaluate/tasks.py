@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from softcell.evaluate.datasets import DATASETS, Images, data_file
 from softcell.evaluate.inference import batched_outputs
 from softcell.evaluate.models import TASKS, Model
 from softcell.evaluate.networks import with_weights
+from softcell.evaluate.preprocessing import Augmentation
 from softcell.evaluate.training import Progress, trained_weights
 from softcell.streams import Stream
 
@@ -154,9 +155,35 @@ class Task:
             InputError: A count below 1, or the data are missing.
             FormatError: A file of the images is damaged.
         """
+        return self._varied(count, Stream.of(seed, "calibration"), self._model.augmentation)
+
+    def validation(self, count: int, *, seed: int) -> Tensor:
+        """Return training images as they may be met in use: shifted, mirrored, zoomed, not mixed.
+
+        The network may know these images by heart and be too sure of them; see `accuracy`.
+
+        Args:
+            count: Number of images, >= 1.
+            seed: Seed of the draw and the variation, 0 to 2**63 - 1.
+
+        Returns:
+            As for `calibration`, whose images of the same seed are others.
+
+        Raises:
+            InputError: As for `calibration`.
+            FormatError: As for `calibration`.
+        """
+        plain = replace(self._model.augmentation, mix=0.0)
+        return self._varied(count, Stream.of(seed, "validation"), plain)
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on new images that is published of the network or of others like it, 0 to 1."""
+        return self._model.accuracy
+
+    def _varied(self, count: int, stream: Stream, augmentation: Augmentation) -> Tensor:
         if count < 1:
             raise InputError(f"count must be at least 1, got {count}")
-        stream = Stream.of(seed, "calibration")
         pool = DATASETS[self.name].training().pixels
         rounds = -(-count // len(pool))
         order = [
@@ -164,7 +191,7 @@ class Task:
             for turn in range(rounds)
         ]
         chosen = torch.from_numpy(pool[np.concatenate(order)[:count]])
-        varied = self._model.augmentation(chosen, stream)
+        varied = augmentation(chosen, stream)
         for part in varied.split(64):
             part.copy_(self._model.preprocessing(part).permute(0, 2, 3, 1))
         return varied.permute(0, 3, 1, 2)

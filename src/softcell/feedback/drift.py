@@ -7,7 +7,7 @@ are few, are stored without error, and can take that movement back, layer after 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from softcell.errors import InputError
 from softcell.feedback.corrected_layer import CorrectedLayer, corrected_layers, watched
 from softcell.feedback.moments import Moments
+from softcell.feedback.stored_tensors import StoredTensors
 
 
 class _ReachedError(Exception):
@@ -118,13 +119,9 @@ class DriftCorrection:
     ) -> dict[str, NDArray[np.floating]]:
         """Return what is to be replaced in a stored network's tensors, as `correct_drift` does."""
         module = self._module
-        names: dict[int, list[str]] = {}
-        for name, tensor in _tensors(module):
-            names.setdefault(id(tensor), []).append(name)
-        values = _stored_tensors(module, names, state)
+        stored = StoredTensors(module, state)
         layers = {
-            layer: [values[names[id(tensor)][0]] for tensor in layer.corrected]
-            for layer in self._layers
+            layer: [stored.of(tensor) for tensor in layer.corrected] for layer in self._layers
         }
         modes = {part: part.training for part in module.modules()}
         module.eval()
@@ -132,18 +129,11 @@ class DriftCorrection:
             with torch.no_grad():
                 if self._reference is None:
                     self._reference = _float_moments(module, self._layers, self._batches)
-                _correct(module, layers, self._batches, values, self._reference, progress)
+                _correct(module, layers, self._batches, stored.values, self._reference, progress)
         finally:
             for part, training in modes.items():
                 part.training = training
-        result = {}
-        for layer in self._reference:
-            for tensor, value in zip(layer.corrected, layers[layer]):
-                for name in names[id(tensor)]:
-                    if name in state:
-                        kind = np.result_type(np.asarray(state[name]).dtype, np.float32)
-                        result[name] = value.double().cpu().numpy().astype(kind)
-        return result
+        return stored.arrays(tensor for layer in self._reference for tensor in layer.corrected)
 
 
 def _float_moments(
@@ -208,43 +198,3 @@ def _correct(
                     f"layer {first.name!r} is used in the float network and not in the stored one; "
                     "the order of layers must not depend on the weights"
                 )
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield all parameters and buffers; one that has several names comes under each."""
-    yield from module.named_parameters(remove_duplicate=False)
-    yield from module.named_buffers(remove_duplicate=False)
-
-
-def _stored_tensors(
-    module: nn.Module,
-    names: Mapping[int, Sequence[str]],
-    state: Mapping[str, NDArray[np.generic]],
-) -> dict[str, Tensor]:
-    """Return the stored network's tensors by their first names, of the module's type and device.
-
-    Buffers that are no part of the state are the module's own.
-    """
-    persistent = module.state_dict().keys()
-    result: dict[str, Tensor] = {}
-    for name, tensor in _tensors(module):
-        known = names[id(tensor)]
-        if known[0] in result:
-            continue
-        found = next((each for each in known if each in state), None)
-        if found is None:
-            if name in persistent:
-                raise InputError(
-                    f"tensor {name!r} of shape {tuple(tensor.shape)} is missing from the stored "
-                    "network; give every tensor of the module"
-                )
-            result[name] = tensor.detach().clone()
-            continue
-        array = np.asarray(state[found])
-        if array.shape != tuple(tensor.shape):
-            raise InputError(
-                f"tensor {found!r} must have shape {tuple(tensor.shape)}, got {array.shape}"
-            )
-        # A value too large for the module's type becomes infinite, as it would in the network.
-        result[name] = torch.tensor(array, dtype=tensor.dtype, device=tensor.device)
-    return result

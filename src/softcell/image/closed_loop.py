@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite_weights
+from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite
 from softcell.allocate.feedback_layer import FeedbackLayer, in_loop
 from softcell.channel import channel_of
 from softcell.codes.digital import NUMBER_FORMATS
@@ -29,19 +29,30 @@ Correct = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Takes what the decoder will see of all tensors; returns corrected vectors."""
 
 
+Sequence = Callable[
+    [Mapping[str, NDArray[Any]], Callable[[str, NDArray[np.float32]], NDArray[np.float32]]],
+    Mapping[str, NDArray[Any]],
+]
+"""Takes all tensors and what writes one of them; returns corrected vectors."""
+
+
 @dataclass(frozen=True, eq=False)
 class WrittenNetwork:
     """A network that went through the loop.
 
     Args:
+        wanted: The weights as they were to be written, by tensor.
         targets: What is to be encoded, by tensor.
         seen: What the decoder will see of it, as far as a verifying read can tell.
         cells: Cells that were programmed and verified.
+        corrected: Vectors that were corrected on the way.
     """
 
+    wanted: Mapping[str, NDArray[Any]] = field(repr=False)
     targets: Mapping[str, NDArray[Any]] = field(repr=False)
     seen: Mapping[str, NDArray[Any]] = field(repr=False)
     cells: int
+    corrected: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
 
 def close_loop(
@@ -50,6 +61,7 @@ def close_loop(
     calibration: Calibration,
     memory: Memory,
     *,
+    sequence: Sequence | None = None,
     feedback: bool = True,
     progress: Progress | None = None,
 ) -> WrittenNetwork:
@@ -61,6 +73,8 @@ def close_loop(
         calibration: Curvature of the layers; a tensor without is written as it is.
         memory: Where columns are programmed. Codes that quantise and store without error do not
             use it.
+        sequence: Has matrices written in the order in which the network uses them, each fitted to
+            what those before it give; None to write them as they are.
         feedback: False to write and verify but carry no error on: the open loop.
         progress: Called after every tensor.
 
@@ -68,35 +82,65 @@ def close_loop(
         InputError: A code that cannot be written column by column, or a digital one that was
             planned without the calibration.
     """
-    targets: dict[str, NDArray[Any]] = {}
-    seen: dict[str, NDArray[Any]] = {}
-    cells = 0
-    law = channel_of(plan.device)
-    for done, tensor in enumerate(plan.tensors, start=1):
+    loop = _Loop(plan, calibration if feedback else None, memory, progress)
+    plans = {tensor.info.name: tensor for tensor in plan.tensors}
+    corrected: Mapping[str, NDArray[Any]] = {}
+    if sequence is not None:
+        state = {name: weights.read(name) for name in plans}
+        corrected = sequence(state, lambda name, wanted: loop.write(plans[name], wanted))
+    for name, tensor in plans.items():
+        if name not in loop.seen:
+            loop.write(tensor, weights.read(name))
+    wanted, targets, seen = (
+        {name: found[name] for name in plans} for found in (loop.wanted, loop.targets, loop.seen)
+    )
+    return WrittenNetwork(wanted, targets, seen, loop.cells, corrected)
+
+
+class _Loop:
+    """Writes one tensor after the other."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        calibration: Calibration | None,
+        memory: Memory,
+        progress: Progress | None,
+    ) -> None:
+        self._plan, self._calibration, self._memory = plan, calibration, memory
+        self._law, self._progress = channel_of(plan.device), progress
+        self.wanted: dict[str, NDArray[Any]] = {}
+        self.targets: dict[str, NDArray[Any]] = {}
+        self.seen: dict[str, NDArray[Any]] = {}
+        self.cells = 0
+
+    def write(self, tensor: TensorPlan, values: NDArray[Any]) -> NDArray[Any]:
+        """Write a tensor with these values, of its shape; return what the decoder will see."""
         name, shape = tensor.info.name, tensor.info.shape
         if tensor.code is None:
-            values = weights.read(name)
-            targets[name] = seen[name] = values
+            wanted = back = values
             if tensor.kind != "raw" and tensor.info.size:
                 number_format = NUMBER_FORMATS[tensor.kind]
-                data = number_format.encode(finite_weights(weights, name))
-                seen[name] = number_format.decode(data, shape)
+                back = number_format.decode(number_format.encode(finite(values, name)), shape)
         else:
-            rows = as_rows(finite_weights(weights, name))
-            known = calibration if feedback else None
-            if isinstance(tensor.code, EntropyCode):
-                wanted, back = _quantised(rows, name, tensor.code, known)
-            else:
-                codec = column_codec(tensor, rows, plan)
-                store = into(memory, f"cells/{name}", codec, law)
-                cells += sum(len(codec.places(column)) for column in range(rows.shape[1]))
-                wanted, back = _layer(rows, name, known).store(store)
-                if isinstance(codec, AnalogColumns):
-                    wanted = codec.admissible(wanted)
-            targets[name], seen[name] = wanted.reshape(shape), back.reshape(shape)
-        if progress:
-            progress("program", done, len(plan.tensors))
-    return WrittenNetwork(targets, seen, cells)
+            wanted, back = self._coded(as_rows(finite(values, name)), tensor)
+        self.wanted[name] = values
+        self.targets[name], self.seen[name] = wanted.reshape(shape), back.reshape(shape)
+        if self._progress:
+            self._progress("program", len(self.seen), len(self._plan.tensors))
+        return self.seen[name]
+
+    def _coded(
+        self, rows: NDArray[np.float32], tensor: TensorPlan
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        name = tensor.info.name
+        if isinstance(tensor.code, EntropyCode):
+            return _quantised(rows, name, tensor.code, self._calibration)
+        codec = column_codec(tensor, rows, self._plan)
+        store = into(self._memory, f"cells/{name}", codec, self._law)
+        self.cells += sum(len(codec.places(column)) for column in range(rows.shape[1]))
+        wanted, back = _layer(rows, name, self._calibration).store(store)
+        return codec.admissible(wanted) if isinstance(codec, AnalogColumns) else wanted, back
 
 
 def write_closed_loop(
@@ -108,6 +152,7 @@ def write_closed_loop(
     memory: Memory,
     chip: str | None,
     correct: Correct | None = None,
+    sequence: Sequence | None = None,
     feedback: bool = True,
     progress: Progress | None = None,
 ) -> tuple[ImageHeader, WrittenNetwork]:
@@ -121,6 +166,8 @@ def write_closed_loop(
         memory: Where columns are programmed.
         chip: Name of that memory, which alone the image is for; None if no cell was verified.
         correct: Corrects biases and normalisations for the drift of activations.
+        sequence: Has the network written layer after layer and corrects it on the way, in place of
+            `correct`.
         feedback: False for the open loop.
         progress: Called after every tensor.
 
@@ -130,12 +177,22 @@ def write_closed_loop(
     Raises:
         InputError: As for `close_loop`, or the file cannot be written.
     """
-    written = close_loop(weights, plan, calibration, memory, feedback=feedback, progress=progress)
-    targets = dict(written.targets)
-    if correct is not None:
-        state = {**written.seen, **correct(written.seen)}
+    written = close_loop(
+        weights,
+        plan,
+        calibration,
+        memory,
+        sequence=sequence,
+        feedback=feedback,
+        progress=progress,
+    )
+    targets, corrected = dict(written.targets), written.corrected
+    if sequence is None and correct is not None:
+        corrected = correct(written.seen)
+    if corrected:
+        state = {**written.seen, **corrected}
         folded = fold_normalisations(state, calibration.normalisations)
-        vectors = {t.info.name for t in plan.tensors if t.code is None}
+        vectors = {t.info.name for t in plan.tensors if t.code is None and t.kind != "raw"}
         targets |= {name: values for name, values in folded.items() if name in vectors}
         plan = replace(plan, tensors=tuple(_varied(t, targets[t.info.name]) for t in plan.tensors))
     with ReplacedWeights(weights, targets) as replaced:

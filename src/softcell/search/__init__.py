@@ -1,0 +1,22 @@
+"""The joint search: as few cells as the task allows."""
+
+from softcell.search.goal import Goal
+from softcell.search.judge import Judge, OutputJudge, OwnJudge, Verdict, module_outputs
+from softcell.search.optimise import Outcome, Search
+from softcell.search.recipe import Recipe
+from softcell.search.trial import Subject, Trial, Workshop
+
+__all__ = [
+    "Goal",
+    "Judge",
+    "Outcome",
+    "OutputJudge",
+    "OwnJudge",
+    "Recipe",
+    "Search",
+    "Subject",
+    "Trial",
+    "Verdict",
+    "Workshop",
+    "module_outputs",
+]

@@ -1,0 +1,82 @@
+"""What a plan has to keep to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from softcell.durations import Ages
+from softcell.errors import InputError
+from softcell.search.judge import Verdict
+
+NOW = Ages(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What must hold of a stored network, at the ages that it is read at.
+
+    Args:
+        max_drop: Accuracy that it may lose, such as 0.005 for half a point; or None.
+        max_divergence: Divergence of its outputs in nats that it may have; or None.
+        max_cells: Cells per weight that it may take; or None.
+        decoder: "any", or "table": weights are decoded by look-up alone.
+        ages: Ages at which the cells are read.
+        verify: Whether cells may be read while they are written.
+
+    Raises:
+        InputError: Nothing is asked for, or something that cannot be.
+    """
+
+    max_drop: float | None = None
+    max_divergence: float | None = None
+    max_cells: float | None = None
+    decoder: str = "any"
+    ages: Ages = NOW
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        asked = [self.max_drop, self.max_divergence, self.max_cells]
+        if all(each is None for each in asked):
+            raise InputError("ask for a largest drop, divergence or number of cells")
+        if any(each is not None and not 0 < each < float("inf") for each in asked):
+            raise InputError(
+                "largest drop, divergence and number of cells must be above 0, got "
+                f"{self.max_drop}, {self.max_divergence} and {self.max_cells}"
+            )
+        if self.max_drop is not None and self.max_drop >= 1:
+            raise InputError(f"the largest drop is a part of 1 such as 0.005, got {self.max_drop}")
+
+    @property
+    def measured(self) -> bool:
+        """Whether a plan has to keep to something that is measured."""
+        return self.max_drop is not None or self.max_divergence is not None
+
+    def score(self, verdict: Verdict) -> float:
+        """Return how much of what is allowed a network takes: up to 1 is good enough.
+
+        Where only cells are limited it is the drop itself, or the divergence.
+
+        Raises:
+            InputError: What is asked for was not measured.
+        """
+        scores = []
+        if self.max_drop is not None:
+            if verdict.drop is None:
+                raise InputError(
+                    "a largest drop needs an evaluate function or a task; ask for a divergence"
+                )
+            scores.append(verdict.drop / self.max_drop)
+        if self.max_divergence is not None:
+            if verdict.divergence is None:
+                raise InputError("a largest divergence needs the network's module and inputs")
+            scores.append(verdict.divergence / self.max_divergence)
+        if not scores:
+            found = verdict.divergence if verdict.drop is None else verdict.drop
+            scores.append(float("inf") if found is None else found)
+        return max(scores)
+
+    def __str__(self) -> str:
+        parts = [] if self.max_drop is None else [f"drop of {100 * self.max_drop:g} points"]
+        parts += [f"divergence of {self.max_divergence:g}"] if self.max_divergence else []
+        parts += [f"{self.max_cells:g} cells per weight"] if self.max_cells else []
+        return "at most " + " and ".join(parts)

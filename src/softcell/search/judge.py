@@ -1,0 +1,168 @@
+"""What the search measures of a stored network: the accuracy that it loses, or its divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from softcell.curvature.gradients import undisturbed
+from softcell.errors import InputError
+
+State = Mapping[str, NDArray[Any]]
+"""Tensors by name."""
+
+SEARCH, CONFIRM = 0, 1
+"""Sets of inputs: one for the search, and others that it has not seen."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a stored network is from the float one.
+
+    Args:
+        drop: Accuracy that is lost, from -1 to 1; None if it is not known.
+        error: Standard error of the drop.
+        divergence: Kullback-Leibler divergence of the outputs in nats; None if not known.
+    """
+
+    drop: float | None
+    error: float = 0.0
+    divergence: float | None = None
+
+
+class Judge(Protocol):
+    """Measures stored networks."""
+
+    def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
+        """Compare a stored network with the float one on one of two sets of inputs."""
+        ...
+
+
+@dataclass(eq=False)
+class OutputJudge:
+    """Compares a network's outputs with the float network's, without labels.
+
+    The divergence is the mean of sum p log(p / q), with p the float network's and q the stored
+    one's probabilities. If it is known how accurate the float network is on new inputs, the
+    accuracy that is lost is expected to be
+
+    mean of  P(answer of the float network) - P(answer of the stored network),  P = softmax(z / T)
+
+    with z the float network's logits. A network that knows these inputs is too sure of itself: its
+    temperature T is raised until the mean of its largest probability is that accuracy. No label and
+    no test image is used.
+
+    Args:
+        module: The float network; outputs are logits, shape (inputs, ..., classes).
+        load: Takes the network's tensors into a module of its own and gives its outputs.
+        inputs: Inputs of each set, by its number.
+        accuracy: Accuracy of the float network on new inputs, from 0 to 1; None if not known.
+
+    Source:
+        Guo et al., "On calibration of modern neural networks", ICML 2017, arXiv 1706.04599
+        (temperature).
+    """
+
+    outputs: Callable[[State, Tensor], Tensor]
+    state: State
+    inputs: Callable[[int], Tensor]
+    accuracy: float | None = None
+    _known: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
+        """Compare a stored network with the float one."""
+        if inputs not in self._known:
+            given = self.inputs(inputs)
+            self._known[inputs] = given, _logits(self.outputs(self.state, given))
+        given, float_ = self._known[inputs]
+        stored = _logits(self.outputs(state, given))
+        if not bool(torch.isfinite(stored).all()):
+            return Verdict(None if self.accuracy is None else 1.0, 0.0, float("inf"))
+        p, q = float_.log_softmax(dim=1), stored.log_softmax(dim=1)
+        divergence = float((p.exp() * (p - q)).sum(dim=1).mean())
+        if self.accuracy is None:
+            return Verdict(None, 0.0, divergence)
+        sure = tempered(float_, self.accuracy)
+        right = sure.max(dim=1).values
+        lost = right - sure.gather(1, stored.argmax(dim=1, keepdim=True))[:, 0]
+        error = float(lost.std()) / len(lost) ** 0.5 if len(lost) > 1 else 0.0
+        return Verdict(float(lost.mean()), error, divergence)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnJudge:
+    """Asks a user's function how good the weights are.
+
+    Args:
+        evaluate: Gives the accuracy of tensors by name, or any figure of merit.
+        state: The float network's tensors.
+        besides: Tells the divergence, too; or None.
+    """
+
+    evaluate: Callable[[State], float]
+    state: State
+    besides: Judge | None = None
+
+    def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
+        """Compare a stored network with the float one."""
+        lost = self.evaluate({n: np.array(v) for n, v in self.state.items()}) - self.evaluate(state)
+        divergence = None if self.besides is None else self.besides(state, inputs).divergence
+        return Verdict(lost, 0.0, divergence)
+
+
+def module_outputs(module: nn.Module, *, batch: int = 50) -> Callable[[State, Tensor], Tensor]:
+    """Return what gives a module's outputs with other tensors in place of its own.
+
+    Args:
+        module: The network; it is left as it was found.
+        batch: Inputs that go through together.
+    """
+
+    def outputs(state: State, inputs: Tensor) -> Tensor:
+        own = module.state_dict()
+        unknown = sorted(set(state) - set(own))
+        if unknown:
+            raise InputError(f"the module has no tensor {unknown[0]!r}; load its own weights")
+        values = {
+            name: torch.as_tensor(np.array(values)).to(own[name]) for name, values in state.items()
+        }
+        with undisturbed(module), torch.no_grad():
+            parts = [
+                torch.func.functional_call(module, values, (part,)) for part in inputs.split(batch)
+            ]
+        return torch.cat(parts)
+
+    return outputs
+
+
+def tempered(logits: Tensor, accuracy: float) -> Tensor:
+    """Return probabilities that are as sure on average as a network of this accuracy should be.
+
+    Args:
+        logits: Shape (inputs, classes).
+        accuracy: From above 0 to below 1.
+
+    Example:
+        >>> sure = tempered(torch.tensor([[9.0, 0.0], [8.0, 0.0]]), 0.75)
+        >>> round(float(sure.max(dim=1).values.mean()), 3)
+        0.75
+    """
+    low, high = -10.0, 10.0  # logarithm of the temperature, to base 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        sure = (logits / 2.0**middle).softmax(dim=1).max(dim=1).values.mean()
+        low, high = (middle, high) if float(sure) > accuracy else (low, middle)
+    return (logits / 2.0**high).softmax(dim=1)
+
+
+def _logits(outputs: Tensor) -> Tensor:
+    """Return predictions by classes, float64."""
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2:
+        raise InputError("the module must return logits of shape (batch, ..., classes)")
+    return outputs.flatten(0, -2).double()

@@ -1,0 +1,284 @@
+"""The joint search: the recipe and the fewest cells that keep to a goal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from softcell.allocate import Plan, Progress
+from softcell.devices import Device
+from softcell.errors import InfeasibleError
+from softcell.search.corrections import GroupError, factors, group_errors
+from softcell.search.goal import Goal
+from softcell.search.judge import CONFIRM, SEARCH
+from softcell.search.recipe import Recipe, first_recipe, variations
+from softcell.search.trial import Subject, Trial, Workshop
+
+MOST_CELLS = 16.0
+"""Cells per weight above which there is no use in looking."""
+
+_CLOSE = 1.04
+"""The search for cells ends when what is enough and what is too little are so close,"""
+
+_TRIALS = 7
+"""or after so many trials."""
+
+_AIM = 0.93
+"""Score that a trial aims at: a little better than needed, so that half of them are good enough."""
+
+_SLOPE = 3.0
+"""Usual fall of the logarithm of the score with that of the cells,"""
+
+_SLOPES = (1.5, 12.0)
+"""and its bounds."""
+
+_NEAREST, _FAR = 4, 6.0
+"""Trials that the next one is reckoned from: the nearest, unless their scores are so far off."""
+
+_BETTER = 0.97
+"""A variation is kept if it takes at most this part of the score."""
+
+_CONFIRMATIONS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a search found.
+
+    Args:
+        plan: The plan.
+        best: The trial that it was found by.
+        confirmed: The same plan on inputs and chips that the search has not seen.
+        trials: All that was tried, in order.
+        groups: Predicted and measured divergence by groups of layers; empty if not measured.
+    """
+
+    plan: Plan
+    best: Trial
+    confirmed: Trial
+    trials: tuple[Trial, ...]
+    groups: tuple[GroupError, ...]
+
+
+class Search:
+    """Looks for the fewest cells.
+
+    Args:
+        subject: The network.
+        device: The device.
+        goal: What must hold.
+        known: Trials of a search that was interrupted: they are not made again.
+        seeds: Chips that a plan is confirmed on.
+        first_seed: Seed of the first of these; the search itself writes to the chip before it.
+        verify_reads: Verifying reads of a cell in the loop.
+        told: Called after every trial with it and the best so far (None while none is good enough).
+        progress: Called as the work goes on.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        device: Device,
+        goal: Goal,
+        *,
+        known: Sequence[Trial] = (),
+        seeds: int = 3,
+        first_seed: int = 1,
+        verify_reads: int = 1,
+        told: Callable[[Trial, Trial | None], None] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.workshop = Workshop(subject, device, goal, progress=progress)
+        self.goal, self.trials = goal, list[Trial]()
+        self.groups: tuple[GroupError, ...] = ()
+        self._known = {_key(trial): trial for trial in known}
+        self._plans: dict[tuple[Recipe, float], Plan] = {}
+        self._seeds, self._first, self._told = seeds, first_seed, told
+        self._reads, self._progress = verify_reads, progress
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial of fewest cells among those that are good enough; without a score to keep to,
+        that of the best score.
+        """
+        seen = [t for t in self.trials if t.inputs == SEARCH]
+        if not self.goal.measured:
+            return min(seen, key=lambda t: t.score, default=None)
+        enough = [t for t in seen if t.score <= 1 and self._allowed(t)]
+        return min(enough, key=lambda t: t.cells_per_weight, default=None)
+
+    def run(self) -> Outcome:
+        """Search.
+
+        Raises:
+            InfeasibleError: The goal cannot be reached.
+            InputError: What the goal asks for cannot be measured.
+        """
+        recipe = replace(first_recipe(self.goal.decoder), verify_reads=self._reads)
+        if not recipe.digital and not self.workshop.subject.calibration:
+            recipe = replace(recipe, scheme="coarse-to-fine")
+        if not self.goal.measured:
+            return self._confirmed(self._varied(self._at(recipe, float(self.goal.max_cells or 1))))
+        base = self._settled(recipe, 1.0)
+        varied = self._varied(base)
+        if varied.recipe != base.recipe:
+            self._settled(varied.recipe, self._next_target([varied], 0.0, np.inf))
+        return self._confirmed(self.best or varied)
+
+    def _at(self, recipe: Recipe, target: float, *, inputs: int = SEARCH) -> Trial:
+        """Try a recipe at a number of cells, unless that is known already."""
+        target = float(f"{target:.4g}")
+        chips, seed = (1, self._first - 1) if inputs == SEARCH else (self._seeds, self._first)
+        if recipe.corrected and not self.workshop.corrections:
+            self._measure_groups(recipe)
+        key = recipe, target, inputs, chips, seed
+        trial = self._known.get(key)
+        if trial is None:
+            trial, plan = self.workshop.trial(
+                recipe, target, inputs=inputs, chips=chips, first_seed=seed
+            )
+            self._known[key], self._plans[recipe, target] = trial, plan
+        self.trials.append(trial)
+        if self._told:
+            self._told(trial, self.best)
+        return trial
+
+    def plan_of(self, trial: Trial) -> Plan:
+        """Return the plan of a trial."""
+        key = trial.recipe, trial.target
+        if key not in self._plans:  # of a search that was interrupted
+            if trial.recipe.corrected and not self.workshop.corrections:
+                self._measure_groups(trial.recipe)
+            self._plans[key] = self.workshop.plan(*key)
+        return self._plans[key]
+
+    def _settled(self, recipe: Recipe, target: float) -> Trial:
+        """Return the trial of fewest cells that is good enough, or the best if none is.
+
+        Raises:
+            InfeasibleError: None is good enough, whatever the cells.
+        """
+        most = self.goal.max_cells or MOST_CELLS
+        made: list[Trial] = []
+        low, high = 0.0, np.inf
+        reason = ""
+        for _ in range(_TRIALS):
+            target = min(target, most)
+            try:
+                trial = self._at(recipe, target)
+            except InfeasibleError as error:
+                low, reason = max(low, target), str(error)
+                if target >= most:
+                    break
+                target = min(1.3 * target, np.sqrt(target * high) if np.isfinite(high) else np.inf)
+                continue
+            made.append(trial)
+            if trial.score <= 1:
+                high = min(high, target)
+            else:
+                low = max(low, target)
+                if target >= most:
+                    break
+            if high <= _CLOSE * low:
+                break
+            target = self._next_target(made, low, high)
+        if not made:
+            raise InfeasibleError(f"{self.goal} cannot be reached: {reason}")
+        if not np.isfinite(high):
+            best = min(made, key=lambda t: t.score)
+            raise InfeasibleError(
+                f"{self.goal} cannot be reached: at {best.cells_per_weight:.2f} cells per weight "
+                f"{_shown(best)}; allow more, or another decoder"
+            )
+        return min((t for t in made if t.score <= 1), key=lambda t: t.target)
+
+    def _next_target(self, made: Sequence[Trial], low: float, high: float) -> float:
+        """Return cells at which the score is expected to be as aimed at."""
+        logs = np.log([[t.target, float(np.clip(t.score, 1e-2, 1e2))] for t in made])
+        away = np.abs(logs[:, 1] - np.log(_AIM))
+        nearest = np.argsort(away, kind="stable")[:_NEAREST]
+        nearest = nearest[away[nearest] < away[nearest[0]] + np.log(_FAR)]
+        x, y = logs[nearest].T
+        slope = _SLOPE
+        if np.ptp(x) > 0.02:
+            slope = float(np.clip(-np.polyfit(x, y, 1)[0], *_SLOPES))
+        wanted = float(np.exp(np.mean(x + (y - np.log(_AIM)) / slope)))
+        wanted = float(np.clip(wanted, 0.4 * np.exp(x[0]), 2.5 * np.exp(x[0])))
+        if high <= low * _CLOSE**2:
+            return float(np.sqrt(low * high))
+        return float(np.clip(wanted, low * _CLOSE, high / _CLOSE))
+
+    def _varied(self, trial: Trial) -> Trial:
+        """Return the trial of the best recipe at these cells, one change after the other."""
+        workshop = self.workshop
+        module = workshop.subject.sequence is not None
+        changes = variations(trial.recipe, loop=workshop.loops(trial.recipe), module=module)
+        for number, change in enumerate(changes):
+            if self._progress:
+                self._progress("variations", number, len(changes))
+            recipe = replace(trial.recipe, **change)
+            try:
+                other = self._at(recipe, trial.target)
+            except InfeasibleError:
+                continue
+            if other.score <= _BETTER * trial.score:
+                trial = other
+        if self._progress:
+            self._progress("variations", len(changes), len(changes))
+        return trial
+
+    def _measure_groups(self, recipe: Recipe) -> None:
+        """Learn by what the sensitivities of groups of layers are to be corrected."""
+        workshop, subject = self.workshop, self.workshop.subject
+        plain = replace(recipe, corrected=False, sequential=0.0)
+        near = [t for t in self.trials if t.inputs == SEARCH]
+        target = min(near, key=lambda t: abs(np.log(max(t.score, 1e-9)))).target if near else 1.0
+        plan = workshop.plan(plain, target)
+        _, _, written = workshop.write(plain, plan, self._first - 1)
+        if written is None or subject.calibration is None:
+            return
+        with workshop.weights(plain) as weights:
+            state = {name: weights.read(name) for name in weights.names}
+        errors = group_errors(
+            state,
+            written,
+            subject.calibration,
+            subject.judge,
+            subject.correct,
+            progress=self._progress,
+        )
+        self.groups = tuple(errors)
+        workshop.corrections = factors(errors)
+
+    def _confirmed(self, trial: Trial) -> Outcome:
+        """Measure a plan on inputs and chips that it was not chosen on; give it more cells until it
+        is good enough there, too.
+        """
+        for _ in range(_CONFIRMATIONS):
+            confirmed = self._at(trial.recipe, trial.target, inputs=CONFIRM)
+            if not self.goal.measured or confirmed.score <= 1:
+                plan = self.plan_of(trial)
+                return Outcome(plan, trial, confirmed, tuple(self.trials), self.groups)
+            more = max(confirmed.score ** (1 / _SLOPE), 1.02) * trial.target
+            if more > (self.goal.max_cells or MOST_CELLS):
+                break
+            trial = self._at(trial.recipe, more)
+        raise InfeasibleError(
+            f"{self.goal} holds on the inputs of the search and not on others: at "
+            f"{confirmed.cells_per_weight:.2f} cells per weight {_shown(confirmed)}; allow more"
+        )
+
+    def _allowed(self, trial: Trial) -> bool:
+        return self.goal.max_cells is None or trial.cells_per_weight <= self.goal.max_cells * 1.0001
+
+
+def _key(trial: Trial) -> tuple[Recipe, float, int, int, int]:
+    return trial.recipe, trial.target, trial.inputs, trial.chips, trial.first_seed
+
+
+def _shown(trial: Trial) -> str:
+    if trial.verdict.drop is not None:
+        return f"the drop is {100 * trial.verdict.drop:.2f} points"
+    return f"the divergence is {trial.verdict.divergence:.3g}"

@@ -1,0 +1,110 @@
+"""What a search keeps in its plan file: how to write the network by it, and how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softcell.allocate import Plan
+from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
+from softcell.errors import FormatError
+from softcell.search.optimise import Search
+from softcell.search.recipe import Recipe
+from softcell.search.trial import Trial
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """How a planned network is written.
+
+    Args:
+        recipe: The recipe.
+        loop: Whether it goes through the feedback loop.
+        task: Name of the task that the plan was made for; "" for a network of the user's own.
+        model: Name of the task's network; or "".
+        goal: What was asked for, in words.
+    """
+
+    recipe: Recipe
+    loop: bool
+    task: str = ""
+    model: str = ""
+    goal: str = ""
+
+    def values(self) -> dict[str, Any]:
+        """Return plain values, for a file."""
+        return {
+            "recipe": self.recipe.values(),
+            "loop": self.loop,
+            "task": self.task,
+            "model": self.model,
+            "goal": self.goal,
+        }
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> PlanSettings:
+        """Return the settings of plain values.
+
+        Raises:
+            FormatError: They are those of no plan of a search.
+        """
+        try:
+            given = dict(values)
+            settings = cls(recipe=Recipe.of(given.pop("recipe")), **given)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise FormatError(f"the plan's settings are not as expected ({error})") from None
+        texts = settings.task, settings.model, settings.goal
+        if not isinstance(settings.loop, bool) or not all(isinstance(t, str) for t in texts):
+            raise FormatError("the plan's settings are of other types than expected")
+        return settings
+
+
+def keep_plan(
+    path: Path | str,
+    search: Search,
+    trial: Trial,
+    plan: Plan,
+    *,
+    network: str,
+    task: str = "",
+    model: str = "",
+    report: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the best plan so far, and all that was tried.
+
+    Args:
+        path: Plan file.
+        search: The search.
+        trial: The plan's trial.
+        plan: The plan.
+        network: Digest of the network.
+        task: Name of the task, for the record.
+        model: Name of its network.
+        report: More to tell of the plan: a table by layer, how it was confirmed.
+    """
+    loop = search.workshop.loops(trial.recipe)
+    settings = PlanSettings(trial.recipe, loop, task, model, str(search.goal))
+    told = {
+        "best": trial.values(),
+        "tried": [each.values() for each in search.trials],
+        "groups": [each.values() for each in search.groups],
+        **(report or {}),
+    }
+    save_plan(path, PlanFile(plan, network, settings.values(), told))
+
+
+def tried(path: Path | str, network: str) -> list[Trial]:
+    """Return what an earlier search of the same network has tried.
+
+    Raises:
+        FormatError: The file is no plan of a search, or of another network.
+    """
+    file = load_plan(path)
+    if file.network != network:
+        raise FormatError(f"{path}: the plan is of another network; name another file")
+    found = file.report.get("tried", [])
+    if not isinstance(found, list):
+        raise FormatError(f"{path}: the plan's trials are not a list")
+    return [Trial.of(each) for each in found]
