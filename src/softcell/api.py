@@ -132,9 +132,23 @@ def write(
                 progress=progress,
             )
     if chip is not None:
-        with CellImage(path) as image:
-            write_chip(image, seed, chip, progress=progress)
+        keep_chip(path, chip, seed=seed, progress=progress)
     return header
+
+
+def keep_chip(
+    path: Path | str, chip: Path | str, *, seed: int, progress: Progress | None = None
+) -> None:
+    """Write an image to a simulated chip, and keep the chip in a file.
+
+    Args:
+        path: A cell image.
+        chip: File to write.
+        seed: Which simulated chip.
+        progress: Called with (what, done, total).
+    """
+    with CellImage(path) as image:
+        write_chip(image, seed, chip, progress=progress)
 
 
 def read(

@@ -25,7 +25,7 @@ _SPAN = 2.0**-60
 _APART = 0.5
 """Octaves between the points at which a curve is known,"""
 
-_REACH = 3
+_REACH = 2
 """and how many of them either side of where the search begins."""
 
 

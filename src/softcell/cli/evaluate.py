@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ from softcell.cli.options import (
     TaskOption,
 )
 from softcell.cli.output import print_facts, print_note
+from softcell.cli.planned import planned_network
 from softcell.cli.progress import progress_bars
 from softcell.cli.results import ResultFile, print_results
 from softcell.errors import InputError
@@ -51,6 +53,12 @@ def evaluate(
             "--device", metavar="SPEC", help=f"With --scheme; by default {DEFAULT_DEVICE}."
         ),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", metavar="PLAN", help="Store the weights by a plan of `softcell optimise`."
+        ),
+    ] = None,
     age: AgeOption = "0",
     seeds: SeedsOption = 10,
     seed: FirstSeedOption = 0,
@@ -65,6 +73,7 @@ def evaluate(
       softcell evaluate restored.safetensors --task cifar10 --model resnet20
       softcell evaluate model.cells --task cifar10 --model resnet20 --age 10y --seeds 10
       softcell evaluate --task digits --scheme combined --cells-per-weight 2 --seeds 3
+      softcell evaluate --task digits --plan plan.json --seeds 3
     """
     from softcell.devices import parse_device
     from softcell.durations import parse_age
@@ -73,8 +82,13 @@ def evaluate(
 
     out = ResultFile(json_file)
     is_image = file is not None and _is_image(file)
-    if file is None and scheme is None:
-        raise InputError("evaluate what? Name a file, or a scheme with --scheme")
+    if file is None and scheme is None and plan is None:
+        raise InputError("evaluate what? Name a file, a scheme with --scheme, or a --plan")
+    if plan is not None:
+        if is_image or scheme or cells_per_weight is not None:
+            raise InputError("a plan says scheme and cells; leave out --scheme, --cells-per-weight")
+        _of_plan(plan, file, task, model, device, age, seeds, seed, images, out)
+        return
     if is_image and (scheme or device or cells_per_weight is not None):
         raise InputError(
             f"{file} is a cell image, which has its own scheme, device and number of cells; leave "
@@ -118,6 +132,61 @@ def evaluate(
         _print_given(result, file)
     else:
         print_results([result], out)
+
+
+def _of_plan(
+    plan: Path,
+    file: Path | None,
+    task: str,
+    model: str | None,
+    device: str | None,
+    age: str,
+    seeds: int,
+    seed: int,
+    images: int | None,
+    out: ResultFile,
+) -> None:
+    """Write a planned network to chips, and measure what they give back at the plan's last age."""
+    from softcell.durations import parse_age
+    from softcell.evaluate.measure import measure_chips
+
+    with progress_bars() as progress, tempfile.TemporaryDirectory(prefix="softcell-") as folder:
+        planned = planned_network(
+            plan,
+            weights=file,
+            device=device,
+            task=task,
+            model=model,
+            progress=progress,
+        )
+        experiment = task_experiment(
+            task,
+            model,
+            planned.plan.device,
+            age_seconds=planned.plan.age_seconds if age == "0" else parse_age(age),
+            images=images,
+            schemes=[planned.plan.scheme],
+            sensitivity=None,
+            no_sensitivity=False,
+            progress=progress,
+            weights=file,
+        )
+        loop = planned.settings.loop
+        chips = planned.chips(
+            Path(folder) / "image.cells", range(seed, seed + seeds), progress=progress
+        )
+        result = measure_chips(
+            experiment,
+            chips,
+            target=planned.plan.target,
+            label="chips",
+            progress=lambda what, done, _: progress(what, done, seeds),
+            feedback=loop,
+            loop="closed" if loop else "",
+            verify_reads=planned.settings.recipe.verify_reads if planned.plan.uses_cells else 0,
+        )
+    out.write([result])
+    print_results([result], out)
 
 
 def _own_seed(file: Path) -> int | None:

@@ -255,32 +255,30 @@ def _own(
 ) -> Subject:
     import torch
 
-    from softcell.curvature import calibrate, load_calibration, load_fisher
+    from softcell.curvature import load_calibration, load_fisher
     from softcell.search.subjects import own_subject
     from softcell.weights import WeightsReader
 
     if (module is None) != (inputs is None):
         raise InputError("a network of your own takes both --module and --inputs")
-    made = given = found = None
+    made = given = None
     if module is not None and inputs is not None:
         made, what = own_module(module), f"--module {module}"
         given = own_inputs(inputs, made, None)
         tensors = {n: torch.from_numpy(v) for n, v in read_network(network).items()}
         guarded(lambda: made.load_state_dict(tensors, strict=False), what)
-        if calibration is None:
-            bar = counting(progress, "calibration inputs")
-            learnt = given[: max(len(given) // 2, 1)]
-            found = guarded(lambda: calibrate(made, learnt, seed=0, progress=bar), what)
-    if calibration is not None:
-        found = load_calibration(calibration)
-    return own_subject(
-        partial(WeightsReader, network),
-        evaluate=None if evaluate is None else own_evaluate(network, evaluate),
-        module=made,
-        inputs=given,
-        calibration=found,
-        sensitivity=load_fisher(sensitivity) if sensitivity else None,
-        keep=keep,
+    return guarded(
+        lambda: own_subject(
+            partial(WeightsReader, network),
+            evaluate=None if evaluate is None else own_evaluate(network, evaluate),
+            module=made,
+            inputs=given,
+            calibration=load_calibration(calibration) if calibration else None,
+            sensitivity=load_fisher(sensitivity) if sensitivity else None,
+            keep=keep,
+            progress=counting(progress, "calibration inputs"),
+        ),
+        f"--module {module}",
     )
 
 

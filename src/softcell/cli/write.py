@@ -24,12 +24,12 @@ from softcell.cli.options import (
     DEFAULT_DEVICE,
     AgesOption,
     AgeUnknownFlag,
-    DeviceOption,
     JsonFlag,
     SeedOption,
     SensitivityOption,
 )
 from softcell.cli.output import print_json, print_note, require_writable
+from softcell.cli.planned import planned_network
 from softcell.cli.progress import progress_bars
 from softcell.errors import InputError
 
@@ -39,7 +39,24 @@ def write(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="CELLS", help="Cell image to write.")
     ],
-    device: DeviceOption = DEFAULT_DEVICE,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="SPEC",
+            help="Device: a name, NAME:option=value, or a .toml file from `softcell fit`, with "
+            f"+stuck:..., +spread:... or +readout:... behind it. By default {DEFAULT_DEVICE}, or "
+            "the plan's.",
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="PLAN",
+            help="Write by a plan of `softcell optimise`, which says how.",
+        ),
+    ] = None,
     scheme: Annotated[
         str | None,
         typer.Option(
@@ -101,15 +118,44 @@ def write(
       softcell write model.safetensors -o model.cells --scheme joint-map --age 1d..10y
       softcell write model.safetensors --feedback calibration.safetensors --task digits \
         --chip chip.safetensors --seed 7 -o model.cells
+      softcell write model.safetensors --plan plan.json -o model.cells
     """
     from softcell import api
     from softcell.allocate import PACKED, parse_scheme
     from softcell.curvature import load_calibration, load_fisher
 
     for path in (output, chip) if chip else (output,):
-        require_writable(path, network, sensitivity, feedback, inputs)
+        require_writable(path, network, sensitivity, feedback, inputs, plan)
     if chip is not None and chip.resolve() == output.resolve():
         raise InputError(f"{output} is to hold the image; keep the chip under another name")
+    if plan is not None:
+        given = [scheme, cells_per_weight, sensitivity, *([age] if age != "0" else [])]
+        if any(each is not None for each in given) or age_unknown or verify_reads != 1:
+            raise InputError(
+                f"{plan} says scheme, cells and ages; leave out --scheme, --cells-per-weight, "
+                "--sensitivity, --age and --verify-reads, or make another plan"
+            )
+        with progress_bars() as progress:
+            planned = planned_network(
+                plan,
+                weights=network,
+                device=device,
+                task=task,
+                model=model,
+                feedback=feedback,
+                module=module,
+                inputs=inputs,
+                progress=progress,
+            )
+            header = planned.write(output, seed=seed, progress=progress)
+            if chip is not None:
+                api.keep_chip(output, chip, seed=seed, progress=progress)
+        reads = planned.settings.recipe.verify_reads if header.chip else 0
+        if as_json:
+            print_json(written_values(header, output, reads))
+        else:
+            print_written(header, output, reads)
+        return
     if feedback is None and (task or model or module or inputs or verify_reads != 1):
         raise InputError("--task, --module and --verify-reads are for --feedback; give it, too")
     chosen = scheme or ("combined" if feedback is None else PACKED)
@@ -126,7 +172,7 @@ def write(
         header = api.write(
             network,
             output,
-            device=device,
+            device=device or DEFAULT_DEVICE,
             scheme=chosen,
             cells_per_weight=target,
             age=age,

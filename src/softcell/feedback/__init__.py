@@ -5,11 +5,13 @@ from softcell.feedback.factor import FeedbackFactor, factorise
 from softcell.feedback.folding import fold_normalisations
 from softcell.feedback.loop import feedback_loop, weighted_error
 from softcell.feedback.memory import Memory, SimulatedMemory
+from softcell.feedback.sequential import SequentialWrite
 
 __all__ = [
     "DriftCorrection",
     "FeedbackFactor",
     "Memory",
+    "SequentialWrite",
     "SimulatedMemory",
     "correct_drift",
     "factorise",

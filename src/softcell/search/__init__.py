@@ -4,11 +4,12 @@ from softcell.search.goal import Goal
 from softcell.search.judge import Judge, OutputJudge, OwnJudge, Verdict, module_outputs
 from softcell.search.optimise import Outcome, Search
 from softcell.search.recipe import Recipe
-from softcell.search.trial import Subject, Trial, Workshop
+from softcell.search.trial import Network, Subject, Trial, Workshop, write_planned
 
 __all__ = [
     "Goal",
     "Judge",
+    "Network",
     "Outcome",
     "OutputJudge",
     "OwnJudge",
@@ -19,4 +20,5 @@ __all__ = [
     "Verdict",
     "Workshop",
     "module_outputs",
+    "write_planned",
 ]

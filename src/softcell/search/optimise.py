@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from softcell.allocate import Plan, Progress
+from softcell.allocate import COARSE_TO_FINE, Plan, Progress
 from softcell.devices import Device
 from softcell.errors import InfeasibleError
 from softcell.search.corrections import GroupError, factors, group_errors
@@ -73,8 +73,14 @@ class Search:
         seeds: Chips that a plan is confirmed on.
         first_seed: Seed of the first of these; the search itself writes to the chip before it.
         verify_reads: Verifying reads of a cell in the loop.
+        vary: Whether other recipes than the first are tried; otherwise cells alone are looked for.
         told: Called after every trial with it and the best so far (None while none is good enough).
         progress: Called as the work goes on.
+
+    Attributes:
+        first: The recipe that the search begins with.
+        trials: What was tried so far.
+        groups: Predicted and measured divergence by groups of layers, if it was measured.
     """
 
     def __init__(
@@ -87,16 +93,20 @@ class Search:
         seeds: int = 3,
         first_seed: int = 1,
         verify_reads: int = 1,
+        vary: bool = True,
         told: Callable[[Trial, Trial | None], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.workshop = Workshop(subject, device, goal, progress=progress)
+        self.first = replace(first_recipe(goal.decoder), verify_reads=verify_reads)
+        if not self.first.digital and not self.workshop.loops(self.first):
+            self.first = replace(self.first, scheme=COARSE_TO_FINE)
         self.goal, self.trials = goal, list[Trial]()
         self.groups: tuple[GroupError, ...] = ()
         self._known = {_key(trial): trial for trial in known}
         self._plans: dict[tuple[Recipe, float], Plan] = {}
         self._seeds, self._first, self._told = seeds, first_seed, told
-        self._reads, self._progress = verify_reads, progress
+        self._vary, self._progress = vary, progress
 
     @property
     def best(self) -> Trial | None:
@@ -116,12 +126,10 @@ class Search:
             InfeasibleError: The goal cannot be reached.
             InputError: What the goal asks for cannot be measured.
         """
-        recipe = replace(first_recipe(self.goal.decoder), verify_reads=self._reads)
-        if not recipe.digital and not self.workshop.subject.calibration:
-            recipe = replace(recipe, scheme="coarse-to-fine")
         if not self.goal.measured:
-            return self._confirmed(self._varied(self._at(recipe, float(self.goal.max_cells or 1))))
-        base = self._settled(recipe, 1.0)
+            trial = self._at(self.first, float(self.goal.max_cells or 1))
+            return self._confirmed(self._varied(trial))
+        base = self._settled(self.first, 1.0)
         varied = self._varied(base)
         if varied.recipe != base.recipe:
             self._settled(varied.recipe, self._next_target([varied], 0.0, np.inf))
@@ -212,6 +220,8 @@ class Search:
 
     def _varied(self, trial: Trial) -> Trial:
         """Return the trial of the best recipe at these cells, one change after the other."""
+        if not self._vary:
+            return trial
         workshop = self.workshop
         module = workshop.subject.sequence is not None
         changes = variations(trial.recipe, loop=workshop.loops(trial.recipe), module=module)

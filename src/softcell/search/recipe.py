@@ -11,6 +11,9 @@ from softcell.errors import FormatError, InputError
 
 STRONG_DIGITAL = "strong-digital"
 
+_SHARE = 0.5
+"""Share of the shift layer after layer that is tried: half of it serves best."""
+
 DECODERS = ("any", "table")
 """What may decode a weight: anything, or a look-up of its cells' readings alone."""
 
@@ -21,8 +24,8 @@ class Recipe:
 
     Args:
         scheme: The code.
-        trade_off: Price of a bit when weights are quantised in the loop: the larger, the more
-            weights are zero.
+        states: States of the trellis that weights are quantised by in the loop; 1 for rounding.
+        trade_off: Price of a bit when they are: the larger, the more weights are zero.
         vector_bits: Bits of a number in vectors, 16 or 12.
         sequential: Share of the shift by which each layer makes up for what the stored layers
             before it do to its inputs, from 0 to 1.
@@ -35,6 +38,7 @@ class Recipe:
     """
 
     scheme: str = STRONG_DIGITAL
+    states: int = 8
     trade_off: float = 0.02
     vector_bits: int = 16
     sequential: float = 0.0
@@ -57,7 +61,7 @@ class Recipe:
     @property
     def quantiser(self) -> Quantiser:
         """How weights are quantised in the loop."""
-        return Quantiser(trade_off=self.trade_off)
+        return Quantiser(self.states, self.trade_off)
 
     @property
     def digital(self) -> bool:
@@ -113,7 +117,7 @@ def variations(recipe: Recipe, *, loop: bool, module: bool) -> list[dict[str, An
     """
     changes: list[dict[str, Any]] = []
     if module:
-        changes.append({"sequential": 1.0})
+        changes.append({"sequential": _SHARE})
     if loop:
         changes.append({"vector_bits": 12})
     if module:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from softcell.allocate import Progress
-from softcell.curvature import Calibration
+from softcell.curvature import Calibration, calibrate
 from softcell.errors import InputError
 from softcell.evaluate.correction import task_correction
+from softcell.evaluate.models import TASKS
+from softcell.evaluate.networks import with_weights
 from softcell.evaluate.sensitivity import calibration_images, task_calibration
 from softcell.evaluate.tasks import Task
-from softcell.feedback import DriftCorrection
-from softcell.feedback.sequential import SequentialWrite
+from softcell.feedback import DriftCorrection, SequentialWrite
 from softcell.image.closed_loop import Sequence
 from softcell.search.judge import (
     CONFIRM,
@@ -27,7 +28,7 @@ from softcell.search.judge import (
     State,
     module_outputs,
 )
-from softcell.search.trial import Subject
+from softcell.search.trial import Network, Subject
 from softcell.weights import StateDictWeights, Weights
 
 _JUDGED, _LARGE_JUDGED = 2000, 200
@@ -60,11 +61,6 @@ def task_subject(
     large = task.name == "imagenet"
     state = task.state_dict() if source is None else _read(source)
     count = images or (_LARGE_JUDGED if large else _JUDGED)
-
-    def counted(done: int, total: int) -> None:
-        if progress:
-            progress("calibration images", done, total)
-
     module = task.module()
     judge = OutputJudge(
         module_outputs(module, batch=4 if large else 50),
@@ -72,34 +68,91 @@ def task_subject(
         lambda inputs: task.validation(count, seed=_SEEDS[inputs]),
         task.accuracy,
     )
-    return Subject(
-        source or (lambda: StateDictWeights(state)),
-        judge,
-        task_calibration(task, state=state, count=calibration_images(task), progress=counted),
-        task_correction(task, state=state),
-        _sequence(task, large=large),
+    network = task_network(task, source=source, keep=keep, progress=progress)
+    return Subject(judge=judge, **vars(network))
+
+
+def task_network(
+    task: Task,
+    *,
+    source: Callable[[], Weights] | None = None,
+    keep: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
+) -> Network:
+    """Return a task's network, to be written; arguments as for `task_subject`."""
+    state = task.state_dict() if source is None else _read(source)
+    count = _LARGE_SEQUENCE if task.name == "imagenet" else _SEQUENCE
+
+    def counted(done: int, total: int) -> None:
+        if progress:
+            progress("calibration images", done, total)
+
+    def sequence(share: float) -> Sequence:
+        module = with_weights(TASKS[task.name][task.model].network, state)
+        return SequentialWrite(module, task.calibration(count, seed=_SEQUENCE_SEED), share=share)
+
+    return Network(
+        source=source or (lambda: StateDictWeights(state)),
+        calibration=task_calibration(
+            task, state=state, count=calibration_images(task), progress=counted
+        ),
+        correct=task_correction(task, state=state),
+        sequence=sequence,
         keep=keep,
     )
 
 
-def task_sequence(task: Task, share: float) -> Sequence:
-    """Return what writes a task's network layer after layer.
+def learnt_of(inputs: Tensor) -> Tensor:
+    """Return the part of a user's inputs that networks are calibrated and corrected on: half.
+
+    Of the rest the search measures on one half, and confirms on the other.
+
+    Raises:
+        InputError: There are fewer than 8.
+    """
+    if inputs.ndim < 1 or len(inputs) < 8:
+        raise InputError(f"give at least 8 inputs, better hundreds; got {tuple(inputs.shape)}")
+    return inputs[: len(inputs) - 2 * (len(inputs) // 4)]
+
+
+def own_network(
+    source: Callable[[], Weights],
+    *,
+    module: nn.Module | None = None,
+    learnt: Tensor | None = None,
+    calibration: Calibration | None = None,
+    sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
+    keep: frozenset[str] = frozenset(),
+    progress: Callable[[int, int], None] | None = None,
+) -> Network:
+    """Return a user's network, to be written.
 
     Args:
-        task: The task; its calibration images are used.
-        share: Share of the shift, from 0 to 1.
+        source: Opens its tensors.
+        module: The network, its weights loaded; or None.
+        learnt: Inputs to learn from, as `learnt_of` gives them.
+        calibration: Curvature of its layers; by default it is made with module and inputs, and
+            without these the network is stored without the feedback loop.
+        sensitivity: Diagonal Fisher information, where there is no calibration.
+        keep: Names of tensors that are stored as they are.
+        progress: Called with (inputs done, inputs in all) while the curvature is computed.
     """
-    return _sequence(task, large=task.name == "imagenet")(share)
-
-
-def _sequence(task: Task, *, large: bool) -> Callable[[float], Sequence]:
-    count = _LARGE_SEQUENCE if large else _SEQUENCE
+    if module is None or learnt is None:
+        return Network(source=source, calibration=calibration, sensitivity=sensitivity, keep=keep)
+    if calibration is None:
+        calibration = calibrate(module, learnt, seed=0, progress=progress)
 
     def sequence(share: float) -> Sequence:
-        images = task.calibration(count, seed=_SEQUENCE_SEED)
-        return SequentialWrite(task.module(), images, share=share)
+        return SequentialWrite(module, learnt, share=share)
 
-    return sequence
+    return Network(
+        source=source,
+        calibration=calibration,
+        correct=DriftCorrection(module, learnt),
+        sequence=sequence,
+        sensitivity=sensitivity,
+        keep=keep,
+    )
 
 
 def own_subject(
@@ -111,58 +164,50 @@ def own_subject(
     calibration: Calibration | None = None,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     keep: frozenset[str] = frozenset(),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Subject:
-    """Return a user's network.
+    """Return a user's network, to be searched for; further arguments as for `own_network`.
 
     Args:
         source: Opens its tensors.
         evaluate: Accuracy of tensors by name, from 0 to 1; None to go by the outputs' divergence.
         module: The network, its weights loaded.
-        inputs: Inputs of it, first axis inputs. A quarter of them, from the end, are for
-            confirmation, and another quarter is what the search measures on.
-        calibration: Curvature of its layers; None to store it without the feedback loop.
-        sensitivity: Diagonal Fisher information, where there is no calibration.
+        inputs: Inputs of it, first axis inputs: half of them to learn from, a quarter for the
+            search to measure on, and a quarter to confirm the plan on.
+        calibration: Curvature of its layers.
+        sensitivity: Diagonal Fisher information.
         keep: Names of tensors that are stored as they are.
+        progress: Called while the curvature is computed.
 
     Raises:
         InputError: Nothing to measure by, or too few inputs.
     """
     if (module is None) != (inputs is None):
         raise InputError("a module and its inputs go together")
-    if evaluate is None and module is None:
+    state = _read(source)
+    judge: Judge | None = None
+    learnt = None
+    if module is not None and inputs is not None:
+        learnt, rest = learnt_of(inputs), 2 * (len(inputs) // 4)
+        parts = {SEARCH: inputs[-rest : -rest // 2], CONFIRM: inputs[-rest // 2 :]}
+        judge = OutputJudge(module_outputs(module), state, parts.__getitem__)
+    if evaluate is not None:
+        judge = OwnJudge(evaluate, state, judge)
+    if judge is None:
         raise InputError(
             "nothing to measure a stored network by: give an evaluate function, or a module and "
             "its inputs"
         )
-    state = _read(source)
-    judge: Judge | None = None
-    correct = sequence = None
-    if module is not None and inputs is not None:
-        if len(inputs) < 8:
-            raise InputError(f"give at least 8 inputs, better hundreds; got {len(inputs)}")
-        quarter = len(inputs) // 4
-        parts = {SEARCH: inputs[-2 * quarter : -quarter], CONFIRM: inputs[-quarter:]}
-        learnt = inputs[: -2 * quarter]
-        judge = OutputJudge(module_outputs(module), state, parts.__getitem__)
-        correct = DriftCorrection(module, learnt)
-
-        def sequence(share: float) -> Sequence:
-            return SequentialWrite(module, learnt, share=share)
-
-    if evaluate is not None:
-        judge = OwnJudge(evaluate, state, judge)
-    if judge is None:
-        raise InputError("nothing to measure a stored network by")
-    known = calibration is not None
-    return Subject(
+    network = own_network(
         source,
-        judge,
-        calibration,
-        correct if known else None,
-        sequence if known else None,
-        sensitivity,
-        keep,
+        module=module,
+        learnt=learnt,
+        calibration=calibration,
+        sensitivity=sensitivity,
+        keep=keep,
+        progress=progress,
     )
+    return Subject(judge=judge, **vars(network))
 
 
 def _read(source: Callable[[], Weights]) -> dict[str, NDArray[Any]]:

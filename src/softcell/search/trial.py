@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCurves, Plan, Progress, make_plan, parse_scheme
+from softcell.allocate import EntropyCurves, Plan, Progress, Quantiser, make_plan, parse_scheme
 from softcell.allocate.feedback_entropy import entropy_curves
 from softcell.allocate.survey import survey
 from softcell.curvature import Calibration
@@ -36,13 +36,12 @@ from softcell.search.recipe import Recipe
 from softcell.weights import Weights
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Network:
     """A network that is to be stored, and what is known of it.
 
     Args:
         source: Opens its tensors.
-        judge: Measures what was stored.
         calibration: Curvature of its layers; None to store it without the feedback loop.
         correct: Corrects normalisations and biases for the drift of activations.
         sequence: Gives what writes the network layer after layer, for a share of the shift.
@@ -51,12 +50,18 @@ class Subject:
     """
 
     source: Callable[[], Weights]
-    judge: Judge
     calibration: Calibration | None = field(default=None, repr=False)
     correct: Correct | None = None
     sequence: Callable[[float], Sequence] | None = None
     sensitivity: Mapping[str, NDArray[np.floating]] | None = field(default=None, repr=False)
     keep: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject(Network):
+    """A network that a plan is looked for, with what measures how it was stored."""
+
+    judge: Judge
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Workshop:
         self.subject, self.device, self.goal = subject, device, goal
         self.corrections: dict[str, float] = {}
         self._progress = progress
-        self._curves: dict[tuple[float, bool], EntropyCurves] = {}
+        self._curves: dict[tuple[Quantiser, bool], EntropyCurves] = {}
 
     def loops(self, recipe: Recipe) -> bool:
         """Return whether a network goes through the feedback loop by this recipe."""
@@ -224,7 +229,7 @@ class Workshop:
         self, recipe: Recipe, weights: Weights, calibration: Calibration
     ) -> EntropyCurves | None:
         """Return curves that are kept from plan to plan."""
-        key = recipe.trade_off, recipe.corrected
+        key = recipe.quantiser, recipe.corrected
         if key not in self._curves:
             surveys = survey(
                 weights,
@@ -240,7 +245,7 @@ class Workshop:
 
 
 def write_planned(
-    subject: Subject,
+    network: Network,
     plan: Plan,
     recipe: Recipe,
     path: Path | str,
@@ -252,7 +257,7 @@ def write_planned(
     """Write a network as it was planned.
 
     Args:
-        subject: The network.
+        network: The network.
         plan: Its plan.
         recipe: The plan's recipe.
         path: Image to write.
@@ -266,8 +271,8 @@ def write_planned(
     Raises:
         InputError: The plan is for another network, or needs what is not known of this one.
     """
-    calibration = subject.calibration
-    with _opened(subject, loop) as weights:
+    calibration = network.calibration
+    with _opened(network, loop) as weights:
         plan = plan.in_order(weights.names)
         if not loop:
             return write_image(weights, plan, path, progress=progress), None
@@ -278,9 +283,9 @@ def write_planned(
             )
         sequence = None
         if recipe.sequential:
-            if subject.sequence is None:
+            if network.sequence is None:
                 raise InputError("the plan writes layer after layer: give a module and its inputs")
-            sequence = subject.sequence(recipe.sequential)
+            sequence = network.sequence(recipe.sequential)
         return write_closed_loop(
             weights,
             plan,
@@ -288,18 +293,18 @@ def write_planned(
             path,
             memory=SimulatedMemory(plan.device, seed, recipe.verify_reads),
             chip=simulated_chip(seed) if plan.uses_cells else None,
-            correct=subject.correct,
+            correct=network.correct,
             sequence=sequence,
             progress=progress,
         )
 
 
-def _opened(subject: Subject, loop: bool) -> Weights:
-    weights, calibration = subject.source(), subject.calibration
+def _opened(network: Network, loop: bool) -> Weights:
+    weights, calibration = network.source(), network.calibration
     if calibration is None or not loop:
         return weights
     named = {f"{n}." if n else "" for n in calibration.normalisations}
-    for name in sorted(subject.keep):
+    for name in sorted(network.keep):
         if any(name.startswith(prefix) and "." not in name[len(prefix) :] for prefix in named):
             raise InputError(
                 f"{name!r} belongs to a normalisation, which the feedback loop folds and corrects; "

@@ -1,0 +1,210 @@
+"""Search for the plan of every network, measure it on test images, and take ingredients away.
+
+    SOFTCELL_DATA=path/to/data python benchmarks/joint_search.py [--only NAME ...] [--ablations]
+
+A plan is searched for without test images, kept in benchmarks/plans/, and then written anew to ten
+chips that the search has not seen and measured on the test images (benchmarks/results/*-plan.json).
+What is there is kept; `--fresh` searches again, `--measure` measures the kept plans again.
+
+`--ablations` looks for the fewest cells once more with an ingredient missing, by the same estimate
+of the accuracy that is lost (benchmarks/results/ablations.json). docs/results.md has the tables.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softcell.curvature import LayerCurvature
+from softcell.devices import parse_device
+from softcell.errors import InfeasibleError
+from softcell.evaluate.tasks import load_task
+from softcell.search import Goal, Search, Subject
+from softcell.search.subjects import task_subject
+
+HERE = Path(__file__).parent
+PLANS = HERE / "plans"
+RESULTS = HERE / "results"
+ABLATIONS = RESULTS / "ablations.json"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A plan to search for: options of `softcell optimise`, and those of `softcell evaluate`."""
+
+    name: str
+    task: str
+    model: str
+    options: tuple[str, ...] = ("--max-drop", "0.5")
+
+
+TABLE = ("--max-drop", "0.5", "--decoder", "table")
+TARGETS = (
+    Target("resnet20", "cifar10", "resnet20"),
+    Target("resnet56", "cifar10", "resnet56"),
+    Target("mobilenet_v1_025", "imagenet", "mobilenet_v1_025"),
+    Target("squeezenet1_1", "imagenet", "squeezenet1_1"),
+    Target("mobilenet_v2", "imagenet", "mobilenet_v2"),
+    Target("lenet5", "mnist", "lenet5"),
+    Target("lenet-300-100", "mnist", "lenet-300-100"),
+    Target("resnet20-table", "cifar10", "resnet20", TABLE),
+    Target(
+        "resnet20-table-mushroom-10y",
+        "cifar10",
+        "resnet20",
+        ("--max-drop", "2", "--decoder", "table", "--device", "pcm-mushroom", "--age", "10y"),
+    ),
+    Target(
+        "resnet20-mushroom-10y",
+        "cifar10",
+        "resnet20",
+        ("--max-drop", "0.5", "--device", "pcm-mushroom", "--age", "10y"),
+    ),
+)
+
+
+def command(*arguments: str) -> None:
+    """Run softcell, its notes on the terminal."""
+    code = "import sys; from softcell.cli import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=sys.stderr)
+
+
+def search(target: Target, *, fresh: bool, measure: bool) -> None:
+    """Search for a plan, and measure it."""
+    plan, result = PLANS / f"{target.name}.json", RESULTS / f"{target.name}-plan.json"
+    network = ("--task", target.task, "--model", target.model)
+    PLANS.mkdir(exist_ok=True)
+    finished = plan.exists() and "confirmed" in json.loads(plan.read_text())["report"]
+    if fresh or not finished:
+        resume = () if fresh else ("--resume",)
+        begin = time.time()
+        command("optimise", *network, *target.options, "-o", str(plan), *resume)
+        print(f"{target.name}: searched for {time.time() - begin:.0f} s", flush=True)
+        measure = True
+    if measure or not result.exists():
+        chips = ("--seeds", "10", "--seed", "100")
+        command("evaluate", *network, "--plan", str(plan), *chips, "--json", str(result))
+    row = json.loads(result.read_text())["results"][0]
+    drop = 100 * (row["float_accuracy"] - row["accuracy_mean"])
+    print(
+        f"{target.name:30} {row['scheme']:15} {row['cells_per_weight']:.3f} cells, "
+        f"{100 * row['accuracy_mean']:.2f} %, drop {drop:.2f}",
+        flush=True,
+    )
+
+
+def changed(subject: Subject, change: Callable[[str, LayerCurvature], LayerCurvature]) -> Subject:
+    """Return a subject with other curvatures."""
+    calibration = subject.calibration
+    assert calibration is not None
+    layers = {name: change(name, layer) for name, layer in calibration.layers.items()}
+    return replace(subject, calibration=replace(calibration, layers=layers, fisher={}))
+
+
+def by_size(subject: Subject, *, rows: bool) -> Subject:
+    """Take an error, relative to the size of a tensor's (or a row's) weights, as equally bad."""
+    with subject.source() as weights:
+        size = {name: weights.read(name) for name in weights.names}
+
+    def change(name: str, layer: LayerCurvature) -> LayerCurvature:
+        matrix = layer.matrix(np.asarray(size[name], np.float64))
+        power = np.square(matrix).mean(axis=1)
+        power = power if rows else np.full(len(power), power.mean())
+        felt = 1 / np.maximum(power, 1e-3 * power.mean())
+        mean = np.einsum("gkk->g", layer.covariance, dtype=np.float64) / layer.columns
+        by_group = felt.reshape(len(mean), -1).mean(axis=1)
+        scale = np.divide(by_group, mean, out=np.zeros_like(mean), where=mean > 0)
+        covariance = (layer.covariance * scale[:, None, None]).astype(np.float32)
+        return LayerCurvature(covariance, felt.astype(np.float32))
+
+    return changed(subject, change)
+
+
+def open_loop(subject: Subject) -> Subject:
+    """Carry no error from column to column."""
+
+    def change(_: str, layer: LayerCurvature) -> LayerCurvature:
+        mean = np.einsum("gkk->g", layer.covariance) / layer.columns
+        unit = np.eye(layer.columns, dtype=np.float32)
+        return replace(layer, covariance=mean[:, None, None] * unit, across=None)
+
+    return changed(subject, change)
+
+
+def one_step(subject: Subject) -> Subject:
+    """Take all rows of a tensor as equally felt."""
+
+    def change(_: str, layer: LayerCurvature) -> LayerCurvature:
+        rows = layer.rows.reshape(layer.groups, -1)
+        means = np.repeat(rows.mean(axis=1), rows.shape[1])
+        return replace(layer, rows=means)
+
+    return changed(subject, change)
+
+
+Ablation = tuple[Callable[[Subject], Subject], dict[str, Any], bool]
+SAME: Callable[[Subject], Subject] = lambda subject: subject  # noqa: E731
+INGREDIENTS: dict[str, Ablation] = {
+    "all ingredients": (SAME, {}, True),
+    "no variations of the recipe": (SAME, {}, False),
+    "one sensitivity for all rows of a tensor": (one_step, {}, False),
+    "sensitivity by magnitude, row by row": (lambda s: by_size(s, rows=True), {}, False),
+    "uniform: one relative step for all tensors": (lambda s: by_size(s, rows=False), {}, False),
+    "rounding in place of the trellis": (SAME, {"states": 1, "trade_off": 0.0}, False),
+    "no drift correction": (lambda s: replace(s, correct=None), {}, False),
+    "no feedback": (open_loop, {}, False),
+}
+
+
+def ablate(task: str, model: str) -> None:
+    """Look for the fewest cells with one ingredient missing after the other."""
+    found = json.loads(ABLATIONS.read_text()) if ABLATIONS.exists() else {}
+    subject = task_subject(load_task(task, model))
+    device, goal = parse_device("pcm-partial-reset"), Goal(max_drop=0.005)
+    for name, (change, recipe, vary) in INGREDIENTS.items():
+        key = f"{task}/{model}/{name}"
+        if key in found:
+            continue
+        search = Search(change(subject), device, goal, vary=vary)
+        search.first = replace(search.first, **recipe)
+        try:
+            outcome = search.run()
+        except InfeasibleError as error:
+            print(f"{key}: {error}", flush=True)
+            continue
+        confirmed = outcome.confirmed
+        found[key] = {
+            "cells_per_weight": confirmed.cells_per_weight,
+            "drop": confirmed.verdict.drop,
+            "divergence": confirmed.verdict.divergence,
+            "recipe": str(outcome.best.recipe),
+        }
+        ABLATIONS.write_text(json.dumps(found, indent=1) + "\n")
+        print(f"{key}: {confirmed.cells_per_weight:.3f} cells", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", help="names of targets; see TARGETS in this file")
+    parser.add_argument("--fresh", action="store_true", help="search again")
+    parser.add_argument("--measure", action="store_true", help="measure kept plans again")
+    parser.add_argument("--ablations", nargs="*", metavar="TASK/MODEL", help="ablations alone")
+    args = parser.parse_args()
+    if args.ablations is not None:
+        for name in args.ablations or ["cifar10/resnet20"]:
+            ablate(*name.split("/"))
+        return
+    for target in TARGETS:
+        if not args.only or target.name in args.only:
+            search(target, fresh=args.fresh, measure=args.measure)
+
+
+if __name__ == "__main__":
+    main()
