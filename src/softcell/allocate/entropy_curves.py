@@ -13,8 +13,9 @@ from softcell.allocate.feedback_layer import FeedbackLayer
 from softcell.allocate.survey import Progress
 from softcell.codes.digital.entropy_coded import stored_steps
 
-_COARSEST = 8.0
-"""Largest step, in root mean squares of a tensor's largest row: all is zero from there on."""
+_COARSEST = 256.0
+"""Largest step, in root mean squares of a tensor's largest row. Errors pile up in the loop, so that
+some weights are not zero even at steps of many deviations."""
 
 _FINEST = 2.0**-16
 """Smallest step of a row, in root mean squares of its weights."""
