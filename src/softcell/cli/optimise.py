@@ -157,6 +157,10 @@ def optimise(
         if task is None and evaluate is None:
             raise InputError("ask for --max-divergence or --max-cells; accuracy is not known")
         max_drop = _DEFAULT_DROP
+    if max_drop is not None and task is None and evaluate is None:
+        raise InputError("--max-drop needs --evaluate or --task; ask for --max-divergence")
+    if max_divergence is not None and task is None and module is None:
+        raise InputError("--max-divergence needs --module and --inputs, or --task")
     goal = Goal(
         None if max_drop is None else max_drop / 100,
         max_divergence,
@@ -179,22 +183,16 @@ def optimise(
             )
         with subject.source() as weights:
             digest = network_digest(weights)
-        known = tried(output, digest) if resume and output.exists() else []
-        best: list[Trial] = []
+        known: list[Trial] = []
+        if resume and output.exists():
+            known = tried(output, digest=digest, network=subject, device=chosen, goal=goal)
+        keep_best = partial(keep_plan, output, network=digest, task=name[0], model=name[1])
 
         def told(trial: Trial, found: Trial | None) -> None:
             print_note(_line(trial, found))
-            if found is not None and found not in best:
-                best.append(found)
-                keep_plan(
-                    output,
-                    search,
-                    found,
-                    search.plan_of(found),
-                    network=digest,
-                    task=name[0],
-                    model=name[1],
-                )
+            # What the file knows already stays there until there is more to say.
+            if found is not None and trial not in known:
+                keep_best(search, found, search.plan_of(found))
 
         search = Search(
             subject,
@@ -209,18 +207,17 @@ def optimise(
         )
         outcome = search.run()
         report = _report(search, outcome)
-        keep_plan(
-            output,
-            search,
-            outcome.best,
-            outcome.plan,
-            network=digest,
-            task=name[0],
-            model=name[1],
-            report=report,
-        )
+        keep_best(search, outcome.best, outcome.plan, report=report)
     if as_json:
-        print_json({"output": str(output), **report, "best": outcome.best.values()})
+        told_of = {
+            "output": str(output),
+            "goal": str(goal),
+            **report,
+            "best": outcome.best.values(),
+            "tried": [trial.values() for trial in outcome.trials],
+            "groups": [group.values() for group in outcome.groups],
+        }
+        print_json(told_of)
     else:
         _print(output, search, outcome, report)
 
@@ -256,6 +253,7 @@ def _own(
     import torch
 
     from softcell.curvature import load_calibration, load_fisher
+    from softcell.search import module_outputs
     from softcell.search.subjects import own_subject
     from softcell.weights import WeightsReader
 
@@ -265,8 +263,10 @@ def _own(
     if module is not None and inputs is not None:
         made, what = own_module(module), f"--module {module}"
         given = own_inputs(inputs, made, None)
-        tensors = {n: torch.from_numpy(v) for n, v in read_network(network).items()}
+        state = read_network(network)
+        tensors = {n: torch.from_numpy(v) for n, v in state.items()}
         guarded(lambda: made.load_state_dict(tensors, strict=False), what)
+        guarded(lambda: module_outputs(made)(state, given[:1]), what)
     return guarded(
         lambda: own_subject(
             partial(WeightsReader, network),
@@ -287,7 +287,9 @@ def _line(trial: Trial, best: Trial | None) -> str:
     so_far = "none good enough yet"
     if best is not None:
         so_far = f"best so far {best.cells_per_weight:.3f} cells"
-    return f"{trial.cells_per_weight:.3f} cells: {_measured(trial)} ({trial.recipe}); {so_far}"
+    where = " on other inputs and chips" if trial.inputs else ""
+    measured = f"{_measured(trial)}{where} ({trial.recipe})"
+    return f"{trial.cells_per_weight:.3f} cells: {measured}; {so_far}"
 
 
 def _measured(trial: Trial) -> str:
@@ -330,8 +332,18 @@ def _print(output: Path, search: Search, outcome: Outcome, report: dict[str, Any
         ("recipe", str(best.recipe)),
         ("cells per weight", f"{best.cells_per_weight:.3f}"),
         ("measured", _measured(best)),
-        ("confirmed", f"{_measured(confirmed)}, on other inputs and {confirmed.chips} chips"),
+        ("confirmed", f"{_measured(confirmed)}{_where_confirmed(search, confirmed)}"),
     ]
     if best.predicted is not None:
         facts.append(("predicted", f"divergence {best.predicted:.4f} on mixed inputs"))
     print_facts(facts)
+
+
+def _where_confirmed(search: Search, confirmed: Trial) -> str:
+    from softcell.search import OwnJudge
+
+    # A function of the user's own has one set of inputs; what is error-free is alike on all chips.
+    same_inputs = isinstance(search.workshop.subject.judge, OwnJudge)
+    parts = [] if same_inputs else ["other inputs"]
+    parts += [] if confirmed.recipe.digital else [f"{confirmed.chips} other chips"]
+    return f", on {' and '.join(parts)}" if parts else ", by the same function"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from softcell.search.recipe import Recipe
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -59,14 +61,10 @@ def trials_table(trials: Sequence[Mapping[str, Any]]) -> Table:
         "tried", "recipe", "inputs", "cells/w", "drop", "divergence", "predicted", "of the goal"
     )
     for trial in trials:
-        verdict, recipe = trial["verdict"], trial["recipe"]
-        parts = [recipe["scheme"], f"bits at {recipe['trade_off']:g}"]
-        parts += [f"{recipe['vector_bits']}-bit vectors"]
-        parts += ["layer after layer"] if recipe["sequential"] else []
-        parts += ["corrected"] if recipe["corrected"] else []
+        verdict = trial["verdict"]
         drop, divergence = verdict["drop"], verdict["divergence"]
         table.add_row(
-            ", ".join(parts),
+            str(Recipe.of(trial["recipe"])),
             "search" if trial["inputs"] == 0 else "others",
             f"{trial['cells_per_weight']:.3f}",
             _MISSING if drop is None else f"{100 * drop:.2f}",

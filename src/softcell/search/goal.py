@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.search.judge import Verdict
+from softcell.search.recipe import DECODERS
 
 NOW = Ages(0.0, 0.0)
 
@@ -45,6 +46,8 @@ class Goal:
             )
         if self.max_drop is not None and self.max_drop >= 1:
             raise InputError(f"the largest drop is a part of 1 such as 0.005, got {self.max_drop}")
+        if self.decoder not in DECODERS:
+            raise InputError(f"the decoder is one of {', '.join(DECODERS)}, got {self.decoder!r}")
 
     @property
     def measured(self) -> bool:
@@ -76,7 +79,11 @@ class Goal:
         return max(scores)
 
     def __str__(self) -> str:
-        parts = [] if self.max_drop is None else [f"drop of {100 * self.max_drop:g} points"]
-        parts += [f"divergence of {self.max_divergence:g}"] if self.max_divergence else []
-        parts += [f"{self.max_cells:g} cells per weight"] if self.max_cells else []
-        return "at most " + " and ".join(parts)
+        parts = []
+        if self.max_drop is not None:
+            parts.append(f"a drop of at most {100 * self.max_drop:g} points")
+        if self.max_divergence is not None:
+            parts.append(f"a divergence of at most {self.max_divergence:g}")
+        if self.max_cells is not None:
+            parts.append(f"at most {self.max_cells:g} cells per weight")
+        return " and ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from softcell.curvature.gradients import undisturbed
 from softcell.errors import InputError
+from softcell.feedback.stored_tensors import StoredTensors
 
 State = Mapping[str, NDArray[Any]]
 """Tensors by name."""
@@ -59,10 +61,14 @@ class OutputJudge:
     no test image is used.
 
     Args:
-        module: The float network; outputs are logits, shape (inputs, ..., classes).
-        load: Takes the network's tensors into a module of its own and gives its outputs.
-        inputs: Inputs of each set, by its number.
+        outputs: Gives the outputs of a network of these tensors, as `module_outputs` does: logits,
+            shape (inputs, ..., classes).
+        state: The float network's tensors.
+        inputs: Gives the inputs of each set, by its number.
         accuracy: Accuracy of the float network on new inputs, from 0 to 1; None if not known.
+
+    Raises:
+        InputError: When it is called: the float network's outputs are no logits, or not finite.
 
     Source:
         Guo et al., "On calibration of modern neural networks", ICML 2017, arXiv 1706.04599
@@ -79,7 +85,12 @@ class OutputJudge:
         """Compare a stored network with the float one."""
         if inputs not in self._known:
             given = self.inputs(inputs)
-            self._known[inputs] = given, _logits(self.outputs(self.state, given))
+            logits = _logits(self.outputs(self.state, given))
+            if not bool(torch.isfinite(logits).all()):
+                raise InputError(
+                    "the float network's outputs are not finite; check its weights and inputs"
+                )
+            self._known[inputs] = given, logits
         given, float_ = self._known[inputs]
         stored = _logits(self.outputs(state, given))
         if not bool(torch.isfinite(stored).all()):
@@ -95,43 +106,66 @@ class OutputJudge:
         return Verdict(float(lost.mean()), error, divergence)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class OwnJudge:
-    """Asks a user's function how good the weights are.
+    """Asks a user's function how good the weights are; the float ones it is asked for once.
 
     Args:
         evaluate: Gives the accuracy of tensors by name, or any figure of merit.
         state: The float network's tensors.
         besides: Tells the divergence, too; or None.
+
+    Raises:
+        InputError: When it is called: the function gives something other than a finite number.
+
+    Example:
+        >>> judge = OwnJudge(lambda state: float(state["w"].mean()), {"w": np.ones(2)})
+        >>> judge({"w": np.array([1.0, 0.5])}).drop
+        0.25
     """
 
     evaluate: Callable[[State], float]
     state: State
     besides: Judge | None = None
+    _float: float | None = field(default=None, repr=False)
 
     def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
         """Compare a stored network with the float one."""
-        lost = self.evaluate({n: np.array(v) for n, v in self.state.items()}) - self.evaluate(state)
+        if self._float is None:
+            self._float = self._merit(self.state)
         divergence = None if self.besides is None else self.besides(state, inputs).divergence
-        return Verdict(lost, 0.0, divergence)
+        return Verdict(self._float - self._merit(state), 0.0, divergence)
+
+    def _merit(self, state: State) -> float:
+        given = self.evaluate({name: np.array(values) for name, values in state.items()})
+        try:
+            merit = float(given)
+        except (TypeError, ValueError, RuntimeError):  # torch's, for tensors of several numbers
+            merit = math.nan
+        if not math.isfinite(merit):
+            raise InputError(f"the evaluate function gave {given!r:.60}; expected a finite number")
+        return merit
 
 
 def module_outputs(module: nn.Module, *, batch: int = 50) -> Callable[[State, Tensor], Tensor]:
     """Return what gives a module's outputs with other tensors in place of its own.
 
+    A tensor of several names, such as an embedding that is the output matrix too, may come under
+    any of them.
+
     Args:
         module: The network; it is left as it was found.
         batch: Inputs that go through together.
+
+    Raises:
+        InputError: When it is called: a tensor is missing, unknown or of another shape.
     """
 
     def outputs(state: State, inputs: Tensor) -> Tensor:
-        own = module.state_dict()
-        unknown = sorted(set(state) - set(own))
+        unknown = sorted(set(state) - set(module.state_dict()))
         if unknown:
             raise InputError(f"the module has no tensor {unknown[0]!r}; load its own weights")
-        values = {
-            name: torch.as_tensor(np.array(values)).to(own[name]) for name, values in state.items()
-        }
+        values = StoredTensors(module, state).values
         with undisturbed(module), torch.no_grad():
             parts = [
                 torch.func.functional_call(module, values, (part,)) for part in inputs.split(batch)

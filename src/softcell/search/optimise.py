@@ -38,7 +38,7 @@ _NEAREST, _FAR = 4, 6.0
 """Trials that the next one is reckoned from: the nearest, unless their scores are so far off."""
 
 _BETTER = 0.97
-"""A variation is kept if it takes at most this part of the score."""
+"""A variation is kept if it leaves at most this part of the damage."""
 
 _CONFIRMATIONS = 4
 
@@ -233,7 +233,7 @@ class Search:
                 other = self._at(recipe, trial.target)
             except InfeasibleError:
                 continue
-            if other.score <= _BETTER * trial.score:
+            if _damage(other) <= _BETTER * _damage(trial):
                 trial = other
         if self._progress:
             self._progress("variations", len(changes), len(changes))
@@ -286,6 +286,14 @@ class Search:
 
 def _key(trial: Trial) -> tuple[Recipe, float, int, int, int]:
     return trial.recipe, trial.target, trial.inputs, trial.chips, trial.first_seed
+
+
+def _damage(trial: Trial) -> float:
+    """Return what tells recipes at equal cells apart: the divergence, of which chance decides less
+    than of answers that change; or else the score.
+    """
+    divergence = trial.verdict.divergence
+    return trial.score if divergence is None else divergence
 
 
 def _shown(trial: Trial) -> str:

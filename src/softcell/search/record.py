@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from softcell.allocate import Plan
 from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
-from softcell.errors import FormatError
+from softcell.devices import Device
+from softcell.errors import FormatError, InputError
+from softcell.search.goal import Goal
 from softcell.search.optimise import Search
 from softcell.search.recipe import Recipe
-from softcell.search.trial import Trial
+from softcell.search.trial import Network, Trial
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def keep_plan(
     loop = search.workshop.loops(trial.recipe)
     settings = PlanSettings(trial.recipe, loop, task, model, str(search.goal))
     told = {
+        "asked": _asked(search.workshop.subject, search.goal),
         "best": trial.values(),
         "tried": [each.values() for each in search.trials],
         "groups": [each.values() for each in search.groups],
@@ -95,16 +98,40 @@ def keep_plan(
     save_plan(path, PlanFile(plan, network, settings.values(), told))
 
 
-def tried(path: Path | str, network: str) -> list[Trial]:
-    """Return what an earlier search of the same network has tried.
+def tried(
+    path: Path | str, *, digest: str, network: Network, device: Device, goal: Goal
+) -> list[Trial]:
+    """Return what an earlier search for the same has tried.
+
+    Args:
+        path: Plan file that it left.
+        digest: Digest of the network.
+        network: The network.
+        device: The device.
+        goal: What plans have to keep to.
 
     Raises:
-        FormatError: The file is no plan of a search, or of another network.
+        InputError: The search was for another network, device or goal.
+        FormatError: The file is no plan of a search.
     """
     file = load_plan(path)
-    if file.network != network:
-        raise FormatError(f"{path}: the plan is of another network; name another file")
-    found = file.report.get("tried", [])
+    asked, found = file.report.get("asked"), file.report.get("tried")
     if not isinstance(found, list):
-        raise FormatError(f"{path}: the plan's trials are not a list")
+        raise FormatError(f"{path} does not say what was tried; leave out --resume")
+    other = None
+    if file.network != digest:
+        other = "another network"
+    elif file.plan.device.definition() != device.definition():
+        other = f"the device {file.plan.device.name}"
+    elif asked != _asked(network, goal):
+        other = "another goal, other ages or other tensors to keep"
+    if other is not None:
+        raise InputError(
+            f"{path} is of a search for {other}; leave out --resume, or name another file"
+        )
     return [Trial.of(each) for each in found]
+
+
+def _asked(network: Network, goal: Goal) -> dict[str, Any]:
+    """Return what trials are alike in, as plain values."""
+    return asdict(goal) | {"keep": sorted(network.keep)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,8 @@ def own_network(
         return Network(source=source, calibration=calibration, sensitivity=sensitivity, keep=keep)
     if calibration is None:
         calibration = calibrate(module, learnt, seed=0, progress=progress)
+        with source() as weights:
+            calibration = _named(calibration, frozenset(weights.names))
 
     def sequence(share: float) -> Sequence:
         return SequentialWrite(module, learnt, share=share)
@@ -208,6 +211,15 @@ def own_subject(
         progress=progress,
     )
     return Subject(judge=judge, **vars(network))
+
+
+def _named(calibration: Calibration, names: frozenset[str]) -> Calibration:
+    """Return a calibration without the names of tied tensors that a network's file leaves out."""
+    return replace(
+        calibration,
+        layers={name: each for name, each in calibration.layers.items() if name in names},
+        fisher={name: each for name, each in calibration.fisher.items() if name in names},
+    )
 
 
 def _read(source: Callable[[], Weights]) -> dict[str, NDArray[Any]]:
