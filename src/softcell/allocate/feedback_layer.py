@@ -73,6 +73,7 @@ class FeedbackLayer:
         """Return what is decoded of the matrix, quantised in the loop.
 
         Two passes: the first learns in which contexts indices fall and what they cost there.
+        Weights that are zero stay zero: they have been pruned.
 
         Args:
             code: A code by column.
@@ -85,7 +86,12 @@ class FeedbackLayer:
         seen = self.weights
         for _ in range(_PASSES if code.trade_off else 1):
             quantiser = ColumnQuantiser(
-                steps, self._scale(steps), code.trellis, code.trade_off or 0.0, contexts
+                steps,
+                self._scale(steps),
+                code.trellis,
+                code.trade_off or 0.0,
+                contexts,
+                self.weights == 0,
             )
             seen = self.store(quantiser.store)[1]
             contexts = Contexts.of(quantiser.indices, code.trellis)

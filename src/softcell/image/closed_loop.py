@@ -87,7 +87,12 @@ def close_loop(
     corrected: Mapping[str, NDArray[Any]] = {}
     if sequence is not None:
         state = {name: weights.read(name) for name in plans}
-        corrected = sequence(state, lambda name, wanted: loop.write(plans[name], wanted))
+
+        def fitted(name: str, wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+            # What is zero has been pruned, and stays so.
+            return loop.write(plans[name], np.where(state[name] == 0, np.float32(0), wanted))
+
+        corrected = sequence(state, fitted)
     for name, tensor in plans.items():
         if name not in loop.seen:
             loop.write(tensor, weights.read(name))

@@ -14,6 +14,9 @@ STRONG_DIGITAL = "strong-digital"
 _SHARE = 0.5
 """Share of the shift layer after layer that is tried: half of it serves best."""
 
+_PRUNED = 0.3
+"""Part of the weights that is pruned where that is tried."""
+
 DECODERS = ("any", "table")
 """What may decode a weight: anything, or a look-up of its cells' readings alone."""
 
@@ -29,6 +32,8 @@ class Recipe:
         vector_bits: Bits of a number in vectors, 16 or 12.
         sequential: Share of the shift by which each layer makes up for what the stored layers
             before it do to its inputs, from 0 to 1.
+        sparsity: Part of the matrices' weights that is pruned first, those that stay making up for
+            it; from 0 to below 1.
         corrected: Sensitivities are corrected by what errors in groups of layers were measured to
             do.
         verify_reads: Verifying reads of each cell that the loop programs.
@@ -42,6 +47,7 @@ class Recipe:
     trade_off: float = 0.02
     vector_bits: int = 16
     sequential: float = 0.0
+    sparsity: float = 0.0
     corrected: bool = False
     verify_reads: int = 1
 
@@ -52,6 +58,8 @@ class Recipe:
                 "expected vector_bits of 12 or 16 and sequential from 0 to 1, got "
                 f"{self.vector_bits} and {self.sequential}"
             )
+        if not 0 <= self.sparsity < 1:
+            raise InputError(f"expected a sparsity from 0 to below 1, got {self.sparsity}")
         if not 0 <= self.trade_off < 10 or self.verify_reads < 1:
             raise InputError(
                 "expected trade_off from 0 to 10 and verify_reads from 1, got "
@@ -90,6 +98,7 @@ class Recipe:
         if self.digital:
             parts.append(f"bits at {self.trade_off:g}")
         parts += [f"{self.vector_bits}-bit vectors"] if self.vector_bits != 16 else []
+        parts += [f"{100 * self.sparsity:g} % pruned"] if self.sparsity else []
         parts += ["layer after layer"] if self.sequential else []
         parts += ["corrected sensitivity"] if self.corrected else []
         parts += [f"{self.verify_reads} verifying reads"] if self.verify_reads > 1 else []
@@ -123,7 +132,7 @@ def variations(recipe: Recipe, *, loop: bool, module: bool) -> list[dict[str, An
     if module:
         changes.append({"corrected": True})
     if recipe.digital and loop:
-        changes += [{"trade_off": 0.0}, {"trade_off": 0.06}]
+        changes += [{"trade_off": 0.0}, {"trade_off": 0.06}, {"sparsity": _PRUNED}]
     if recipe.digital:
         return changes
     return [*changes, {"verify_reads": 4}] if loop else changes

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from softcell.allocate import EntropyCurves, Plan, Progress, Quantiser, make_plan, parse_scheme
 from softcell.allocate.feedback_entropy import entropy_curves
 from softcell.allocate.survey import survey
+from softcell.compress import prune_absorbing
 from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.errors import FormatError, InputError
@@ -33,7 +34,7 @@ from softcell.search.explanation import losses
 from softcell.search.goal import Goal
 from softcell.search.judge import SEARCH, Judge, Verdict
 from softcell.search.recipe import Recipe
-from softcell.weights import Weights
+from softcell.weights import ReplacedWeights, Weights
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -139,7 +140,7 @@ class Workshop:
         self.subject, self.device, self.goal = subject, device, goal
         self.corrections: dict[str, float] = {}
         self._progress = progress
-        self._curves: dict[tuple[Quantiser, bool], EntropyCurves] = {}
+        self._curves: dict[tuple[Quantiser, float, bool], EntropyCurves] = {}
 
     def loops(self, recipe: Recipe) -> bool:
         """Return whether a network goes through the feedback loop by this recipe."""
@@ -147,7 +148,7 @@ class Workshop:
 
     def weights(self, recipe: Recipe) -> Weights:
         """Open the network as it is stored by a recipe."""
-        return _opened(self.subject, self.loops(recipe))
+        return _opened(self.subject, recipe, self.loops(recipe))
 
     def plan(self, recipe: Recipe, cells_per_weight: float) -> Plan:
         """Make a plan.
@@ -229,7 +230,7 @@ class Workshop:
         self, recipe: Recipe, weights: Weights, calibration: Calibration
     ) -> EntropyCurves | None:
         """Return curves that are kept from plan to plan."""
-        key = recipe.quantiser, recipe.corrected
+        key = recipe.quantiser, recipe.sparsity, recipe.corrected
         if key not in self._curves:
             surveys = survey(
                 weights,
@@ -272,7 +273,7 @@ def write_planned(
         InputError: The plan is for another network, or needs what is not known of this one.
     """
     calibration = network.calibration
-    with _opened(network, loop) as weights:
+    with _opened(network, recipe, loop) as weights:
         plan = plan.in_order(weights.names)
         if not loop:
             return write_image(weights, plan, path, progress=progress), None
@@ -299,7 +300,8 @@ def write_planned(
         )
 
 
-def _opened(network: Network, loop: bool) -> Weights:
+def _opened(network: Network, recipe: Recipe, loop: bool) -> Weights:
+    """Open a network as it is stored: folded for the loop, and pruned if the recipe says so."""
     weights, calibration = network.source(), network.calibration
     if calibration is None or not loop:
         return weights
@@ -310,7 +312,12 @@ def _opened(network: Network, loop: bool) -> Weights:
                 f"{name!r} belongs to a normalisation, which the feedback loop folds and corrects; "
                 "it cannot be kept as it is"
             )
-    return folded(weights, calibration)
+    given = folded(weights, calibration)
+    if not recipe.sparsity:
+        return given
+    state = {name: given.read(name) for name in given.names}
+    pruned = prune_absorbing(state, recipe.sparsity, calibration, keep=network.keep)
+    return ReplacedWeights(given, {name: pruned[name] for name in calibration.layers})
 
 
 def _mean(verdicts: list[Verdict]) -> Verdict:

@@ -97,3 +97,16 @@ def test_a_stream_of_an_unknown_format_is_refused():
     data[0] = (data[0] & 31) | (3 << 5)
     with pytest.raises(FormatError, match="another version"):
         decode(bytes(data), (8, 8))
+
+
+@pytest.mark.parametrize("states", [1, 8])
+def test_pruned_weights_stay_zero(states):
+    trellis = Trellis(states, by_column=True)
+    weights, steps = gaussian(64, 50), np.full(64, 0.3, np.float32)
+    gone = Stream.of(9, "mask").uniform(weights.size).reshape(weights.shape) < 0.4
+    contexts = Contexts.of(np.zeros(weights.shape, np.int32), Trellis())
+    contexts = contexts.for_both_quantisers() if states > 1 else contexts
+    quantiser = ColumnQuantiser(steps, np.ones(weights.shape), trellis, 0.02, contexts, gone)
+    seen = np.stack([quantiser.store(k, weights[:, k]) for k in range(50)], axis=1)
+    assert (seen[gone] == 0).all()
+    assert (seen[~gone] == 0).mean() < 0.4

@@ -28,6 +28,7 @@ from softcell.codes.digital.trellis_kernels import (
 from softcell.errors import InputError
 
 _NO_OFFSETS = np.zeros(OFFSETS)
+_FORBIDDING = 1e12  # times the largest weight of a squared error: no path errs there
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,7 @@ class ColumnQuantiser:
         trellis: A trellis by column.
         trade_off: Price of a bit in units of the mean of scale * step^2, from 0.
         contexts: What indices cost.
+        zeros: Weights that are to stay zero, shape (rows, columns); None for none.
 
     Example:
         >>> steps, trellis = np.array([0.5, 2.0], np.float32), Trellis(1, by_column=True)
@@ -88,8 +90,10 @@ class ColumnQuantiser:
         trellis: Trellis,
         trade_off: float,
         contexts: Contexts,
+        zeros: NDArray[np.bool_] | None = None,
     ) -> None:
         self._steps, self._scale, self._trellis = steps.astype(np.float64), scale, trellis
+        self._zeros = np.zeros(scale.shape, np.bool_) if zeros is None else zeros
         self._multiplier = trade_off * float((scale * (self._steps**2)[:, None]).mean())
         self._contexts = contexts
         self.indices = np.zeros(scale.shape, np.int32)
@@ -98,10 +102,11 @@ class ColumnQuantiser:
         """Quantise a column's targets, shape (rows,), and return what is decoded of them."""
         one = slice(column, column + 1)
         chosen = np.empty((len(targets), 1), np.int32)
+        zeros, scale = self._zeros[:, one], self._scale[:, one]
         choose_indices(
-            np.ascontiguousarray(targets[:, None]),
+            np.where(zeros, np.float32(0), targets[:, None]),
             self._steps,
-            np.ascontiguousarray(self._scale[:, one]),
+            np.where(zeros, _FORBIDDING * scale.max(), scale),
             self._multiplier,
             _NO_OFFSETS,
             self._trellis.transitions,
