@@ -227,3 +227,17 @@ ONES = np.ones(4, np.float32)
 def test_curvatures_that_cannot_be_are_refused(covariance, rows, message):
     with pytest.raises(InputError, match=message):
         LayerCurvature(covariance, rows)
+
+
+def test_scaled_curvatures_are_multiplied_and_others_left():
+    layers = {name: LayerCurvature(EYE, ONES) for name in "ab"}
+    fisher = {name: np.ones((4, 2), np.float32) for name in "ab"}
+    calibration = Calibration(layers, {}, 1, "fisher", fisher)
+    scaled = calibration.scaled({"a": 3.0})
+    assert (scaled.layers["a"].covariance == 3 * EYE).all()
+    assert (scaled.layers["a"].rows == 3).all()
+    assert (scaled.fisher["a"] == 3).all()
+    assert scaled.layers["b"] is layers["b"]
+    for wrong in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="above 0"):
+            calibration.scaled({"a": wrong})

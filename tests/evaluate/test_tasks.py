@@ -221,3 +221,17 @@ def test_the_fisher_predicts_what_noise_does(digits, tmp_path, monkeypatch):
                 weight.copy_(original)
             error = np.std(measured) / 20**0.5
             assert abs(np.mean(measured) - 1e-3) < 5 * error + 1.5e-4, name
+
+
+def test_validation_images_are_varied_and_not_mixed(digits):
+    one, again, other = (digits.validation(60, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, digits.calibration(60, seed=1))
+    # Digits are whole numbers from 0 to 16; a mixture of two is none.
+    preprocessing = TASKS["digits"]["cnn"].preprocessing
+    pixels = one * preprocessing.std[0] + preprocessing.mean[0]
+    assert torch.allclose(pixels, pixels.round(), atol=1e-4)
+    assert 0 < digits.accuracy < 1
+    with pytest.raises(InputError, match="at least 1"):
+        digits.validation(0, seed=0)

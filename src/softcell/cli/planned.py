@@ -89,11 +89,15 @@ def planned_network(
     """
     from softcell.allocate.plan_file import load_plan, require_network
     from softcell.devices import parse_device
+    from softcell.evaluate.tasks import load_task
+    from softcell.search import Network
     from softcell.search.record import PlanSettings
+    from softcell.search.subjects import task_network
+    from softcell.weights import StateDictWeights, Weights, WeightsReader
 
     file = load_plan(plan)
     settings = PlanSettings.of(file.settings)
-    if device is not None and parse_device(device).name != file.plan.device.name:
+    if device is not None and parse_device(device).definition() != file.plan.device.definition():
         raise InputError(
             f"{plan} is for the device {file.plan.device.name}, not for {device}; make a plan for "
             "that one"
@@ -101,56 +105,43 @@ def planned_network(
     own = [each for each in (feedback, module, inputs) if each is not None]
     if own and task is not None:
         raise InputError("a task brings its own calibration; leave out --feedback, --module, ...")
-    if own or (not settings.task and task is None):
-        if weights is None:
-            raise InputError("give the weights that the plan is for: MODEL, a safetensors file")
-        network = _own(weights, settings, feedback, module, inputs, progress)
-    else:
-        network = _of_task(
-            task or settings.task, model or settings.model or None, weights, settings, progress
-        )
-    with network.source() as opened:
+    source = None if weights is None else partial(WeightsReader, weights)
+    loaded = None
+    if not own and (settings.task or task is not None):
+        named = task or settings.task, model or settings.model or None
+        loaded = load_task(*named, progress=counting(progress, "training"))
+        source = source or partial(StateDictWeights, loaded.state_dict())
+    if source is None:
+        raise InputError("give the weights that the plan is for: MODEL, a safetensors file")
+    # A plan for something else is found before time goes into calibration.
+    with source() as opened:
         ordered = file.plan.in_order(opened.names)
         require_network(replace(file, plan=ordered), opened)
-    return PlannedNetwork(ordered, settings, network)
-
-
-def _of_task(
-    task: str, model: str | None, weights: Path | None, settings: PlanSettings, progress: Progress
-) -> Network:
-    from softcell.evaluate.tasks import load_task
-    from softcell.search import Network
-    from softcell.search.subjects import task_network
-    from softcell.weights import StateDictWeights, WeightsReader
-
-    loaded = load_task(task, model, progress=counting(progress, "training"))
-    source = None if weights is None else partial(WeightsReader, weights)
     if not settings.loop:
-        state = loaded.state_dict()
-        return Network(source=source or (lambda: StateDictWeights(state)))
-    return task_network(loaded, source=source, progress=progress)
+        network = Network(source=source)
+    elif loaded is not None:
+        network = task_network(loaded, source=source, progress=progress)
+    elif weights is not None:
+        network = _own(weights, feedback, module, inputs, progress)
+    return PlannedNetwork(ordered, settings, network)
 
 
 def _own(
     weights: Path,
-    settings: PlanSettings,
     feedback: Path | None,
     module: str | None,
     inputs: Path | None,
     progress: Progress,
 ) -> Network:
+    """Return a user's network, to go through the feedback loop."""
     import torch
 
     from softcell.curvature import load_calibration
-    from softcell.search import Network
     from softcell.search.subjects import learnt_of, own_network
     from softcell.weights import WeightsReader
 
     if (module is None) != (inputs is None):
         raise InputError("a network of your own takes both --module and --inputs")
-    source = partial(WeightsReader, weights)
-    if not settings.loop:
-        return Network(source=source)
     if module is None and feedback is None:
         raise InputError(
             "the plan goes through the feedback loop: give --feedback, what `softcell calibrate` "
@@ -165,7 +156,7 @@ def _own(
         guarded(lambda: made.load_state_dict(tensors, strict=False), what)
     return guarded(
         lambda: own_network(
-            source,
+            partial(WeightsReader, weights),
             module=made,
             learnt=given,
             calibration=calibration,

@@ -28,7 +28,8 @@ class Model:
     Args:
         network: Makes the network.
         preprocessing: Its normalisation.
-        augmentation: How its calibration images are varied.
+        augmentation: How its calibration images are varied, such that they are new to it.
+        variation: How training images are varied to be such as it may meet, see `Task.validation`.
         weights: Name of its safetensors file in the data folder; None for a network that
             `softcell.evaluate.training` trains.
         batch: Images that are evaluated together; so few that their activations stay in cache.
@@ -39,6 +40,7 @@ class Model:
     network: Callable[[], nn.Module]
     preprocessing: Preprocessing
     augmentation: Augmentation
+    variation: Augmentation
     weights: str | None
     batch: int
     accuracy: float
@@ -48,21 +50,29 @@ _DIGITS = partial(
     Model,
     preprocessing=preprocessing.DIGITS,
     augmentation=Augmentation(shift=1, mix=0.25),
+    variation=Augmentation(shift=1, mix=0.0),
     weights=None,
 )
 _MNIST = partial(
     Model,
     preprocessing=preprocessing.MNIST,
     augmentation=Augmentation(shift=2, mix=0.25),
+    variation=Augmentation(shift=1, mix=0.0),
     weights=None,
 )
 _CIFAR10 = partial(
     Model,
     preprocessing=preprocessing.CIFAR10,
     augmentation=Augmentation(shift=4, flip=True),
+    variation=Augmentation(shift=4, flip=True, mix=0.0),
     batch=50,
 )
-_IMAGENET = partial(Model, augmentation=Augmentation(zoom=0.6, flip=True, mix=0.25), batch=4)
+_IMAGENET = partial(
+    Model,
+    augmentation=Augmentation(zoom=0.6, flip=True, mix=0.25),
+    variation=Augmentation(zoom=0.6, flip=True, mix=0.0),
+    batch=4,
+)
 
 # The first model of a task is the one that is taken when none is named.
 TASKS: dict[str, dict[str, Model]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -173,8 +173,7 @@ class Task:
             InputError: As for `calibration`.
             FormatError: As for `calibration`.
         """
-        plain = replace(self._model.augmentation, mix=0.0)
-        return self._varied(count, Stream.of(seed, "validation"), plain)
+        return self._varied(count, Stream.of(seed, "validation"), self._model.variation)
 
     @property
     def accuracy(self) -> float:

@@ -2,9 +2,11 @@
 
 from softcell.search.goal import Goal
 from softcell.search.judge import Judge, OutputJudge, OwnJudge, Verdict, module_outputs
+from softcell.search.network import Network, Subject, write_planned
 from softcell.search.optimise import Outcome, Search
 from softcell.search.recipe import Recipe
-from softcell.search.trial import Network, Subject, Trial, Workshop, write_planned
+from softcell.search.trial import Trial
+from softcell.search.workshop import Workshop
 
 __all__ = [
     "Goal",

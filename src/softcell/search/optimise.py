@@ -13,8 +13,10 @@ from softcell.errors import InfeasibleError
 from softcell.search.corrections import GroupError, factors, group_errors
 from softcell.search.goal import Goal
 from softcell.search.judge import CONFIRM, SEARCH
+from softcell.search.network import Subject
 from softcell.search.recipe import Recipe, first_recipe, variations
-from softcell.search.trial import Subject, Trial, Workshop
+from softcell.search.trial import Trial
+from softcell.search.workshop import Workshop
 
 MOST_CELLS = 16.0
 """Cells per weight above which there is no use in looking."""
@@ -110,12 +112,12 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The trial of fewest cells among those that are good enough; without a score to keep to,
-        that of the best score.
+        """The trial of fewest cells among those that are good enough; where cells alone are
+        limited, that of the least damage.
         """
         seen = [t for t in self.trials if t.inputs == SEARCH]
         if not self.goal.measured:
-            return min(seen, key=lambda t: t.score, default=None)
+            return min(seen, key=_damage, default=None)
         enough = [t for t in seen if t.score <= 1 and self._allowed(t)]
         return min(enough, key=lambda t: t.cells_per_weight, default=None)
 
@@ -127,7 +129,7 @@ class Search:
             InputError: What the goal asks for cannot be measured.
         """
         if not self.goal.measured:
-            trial = self._at(self.first, float(self.goal.max_cells or 1))
+            trial = self.at(self.first, float(self.goal.max_cells or 1))
             return self._confirmed(self._varied(trial))
         base = self._settled(self.first, 1.0)
         varied = self._varied(base)
@@ -135,7 +137,7 @@ class Search:
             self._settled(varied.recipe, self._next_target([varied], 0.0, np.inf))
         return self._confirmed(self.best or varied)
 
-    def _at(self, recipe: Recipe, target: float, *, inputs: int = SEARCH) -> Trial:
+    def at(self, recipe: Recipe, target: float, *, inputs: int = SEARCH) -> Trial:
         """Try a recipe at a number of cells, unless that is known already."""
         target = float(f"{target:.4g}")
         chips, seed = (1, self._first - 1) if inputs == SEARCH else (self._seeds, self._first)
@@ -175,7 +177,7 @@ class Search:
         for _ in range(_TRIALS):
             target = min(target, most)
             try:
-                trial = self._at(recipe, target)
+                trial = self.at(recipe, target)
             except InfeasibleError as error:
                 low, reason = max(low, target), str(error)
                 if target >= most:
@@ -230,7 +232,7 @@ class Search:
                 self._progress("variations", number, len(changes))
             recipe = replace(trial.recipe, **change)
             try:
-                other = self._at(recipe, trial.target)
+                other = self.at(recipe, trial.target)
             except InfeasibleError:
                 continue
             if _damage(other) <= _BETTER * _damage(trial):
@@ -267,14 +269,14 @@ class Search:
         is good enough there, too.
         """
         for _ in range(_CONFIRMATIONS):
-            confirmed = self._at(trial.recipe, trial.target, inputs=CONFIRM)
+            confirmed = self.at(trial.recipe, trial.target, inputs=CONFIRM)
             if not self.goal.measured or confirmed.score <= 1:
                 plan = self.plan_of(trial)
                 return Outcome(plan, trial, confirmed, tuple(self.trials), self.groups)
             more = max(confirmed.score ** (1 / _SLOPE), 1.02) * trial.target
             if more > (self.goal.max_cells or MOST_CELLS):
                 break
-            trial = self._at(trial.recipe, more)
+            trial = self.at(trial.recipe, more)
         raise InfeasibleError(
             f"{self.goal} holds on the inputs of the search and not on others: at "
             f"{confirmed.cells_per_weight:.2f} cells per weight {_shown(confirmed)}; allow more"

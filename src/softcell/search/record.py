@@ -12,9 +12,10 @@ from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
 from softcell.devices import Device
 from softcell.errors import FormatError, InputError
 from softcell.search.goal import Goal
+from softcell.search.network import Network
 from softcell.search.optimise import Search
 from softcell.search.recipe import Recipe
-from softcell.search.trial import Network, Trial
+from softcell.search.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from softcell.search.judge import (
     State,
     module_outputs,
 )
-from softcell.search.trial import Network, Subject
+from softcell.search.network import Network, Subject
 from softcell.weights import StateDictWeights, Weights
 
 _JUDGED, _LARGE_JUDGED = 2000, 200

@@ -1,0 +1,165 @@
+"""Plans are made here, and tried: the network written by them, read back and measured."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate import EntropyCurves, Plan, Progress, Quantiser, make_plan, parse_scheme
+from softcell.allocate.feedback_entropy import entropy_curves
+from softcell.allocate.survey import survey
+from softcell.curvature import Calibration
+from softcell.devices import Device
+from softcell.image.cell_image import CellImage, ImageHeader
+from softcell.image.closed_loop import WrittenNetwork
+from softcell.image.readings import SimulatedChip
+from softcell.image.restore import Restoration
+from softcell.search.explanation import losses
+from softcell.search.goal import Goal
+from softcell.search.judge import SEARCH, Verdict
+from softcell.search.network import Subject, opened, write_planned
+from softcell.search.recipe import Recipe
+from softcell.search.trial import Trial
+from softcell.weights import Weights
+
+
+class Workshop:
+    """Makes plans of a network, and tries them.
+
+    Args:
+        subject: The network.
+        device: The device.
+        goal: What plans have to keep to.
+        progress: Called as the work goes on.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        device: Device,
+        goal: Goal,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        self.subject, self.device, self.goal = subject, device, goal
+        self.corrections: dict[str, float] = {}
+        self._progress = progress
+        self._curves: dict[tuple[Quantiser, float, bool], EntropyCurves] = {}
+
+    def loops(self, recipe: Recipe) -> bool:
+        """Return whether a network goes through the feedback loop by this recipe."""
+        return self.subject.calibration is not None and (recipe.digital or self.goal.verify)
+
+    def weights(self, recipe: Recipe) -> AbstractContextManager[Weights]:
+        """Open the network as it is stored by a recipe."""
+        return opened(self.subject, recipe, loop=self.loops(recipe))
+
+    def plan(self, recipe: Recipe, cells_per_weight: float) -> Plan:
+        """Make a plan.
+
+        Raises:
+            InfeasibleError: There are too few cells.
+        """
+        calibration = self.subject.calibration if self.loops(recipe) else None
+        if calibration is not None and recipe.corrected:
+            calibration = calibration.scaled(self.corrections)
+        with self.weights(recipe) as weights:
+            curves = None
+            if calibration is not None and recipe.digital:
+                curves = self._curves_of(recipe, weights, calibration)
+            return make_plan(
+                weights,
+                self.device,
+                recipe.scheme,
+                cells_per_weight=cells_per_weight,
+                age_seconds=self.goal.ages,
+                sensitivity=self.subject.sensitivity,
+                vector_bits=recipe.vector_bits,
+                calibration=calibration,
+                verify_reads=recipe.verify_reads,
+                quantiser=recipe.quantiser,
+                curves=curves,
+                keep=self.subject.keep,
+                progress=self._progress,
+            )
+
+    def write(
+        self, recipe: Recipe, plan: Plan, seed: int
+    ) -> tuple[Mapping[str, NDArray[Any]], ImageHeader, WrittenNetwork | None]:
+        """Write the network to a chip, and read it at the last of its ages."""
+        with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
+            path = Path(folder) / "image.cells"
+            header, written = write_planned(
+                self.subject,
+                plan,
+                recipe,
+                path,
+                loop=self.loops(recipe),
+                seed=seed,
+                progress=self._progress,
+            )
+            with CellImage(path) as image:
+                chip = SimulatedChip(image, seed=seed, age_seconds=self.goal.ages.last)
+                return dict(Restoration(image, chip).tensors()), header, written
+
+    def trial(
+        self,
+        recipe: Recipe,
+        cells_per_weight: float,
+        *,
+        inputs: int = SEARCH,
+        chips: int = 1,
+        first_seed: int = 0,
+    ) -> tuple[Trial, Plan]:
+        """Plan, write, read and measure; return the plan, too.
+
+        Raises:
+            InfeasibleError: There are too few cells.
+        """
+        plan = self.plan(recipe, cells_per_weight)
+        verdicts, taken, predicted = [], [], None
+        # All that is stored error-free is the same on every chip.
+        for seed in range(first_seed, first_seed + (1 if recipe.digital else chips)):
+            state, header, written = self.write(recipe, plan, seed)
+            if written is not None and self.subject.calibration is not None:
+                predicted = sum(losses(written, self.subject.calibration).values())
+            verdicts.append(self.subject.judge(state, inputs))
+            taken.append(header.cells_per_weight)
+        verdict = _mean(verdicts)
+        score = self.goal.score(verdict)
+        of = recipe, cells_per_weight, float(np.mean(taken)), verdict, predicted, score
+        return Trial(*of, inputs, chips, first_seed), plan
+
+    def _curves_of(
+        self, recipe: Recipe, weights: Weights, calibration: Calibration
+    ) -> EntropyCurves | None:
+        """Return curves that are kept from plan to plan."""
+        key = recipe.quantiser, recipe.sparsity, recipe.corrected
+        if key not in self._curves:
+            surveys = survey(
+                weights,
+                parse_scheme(recipe.scheme),
+                sensitivity=calibration.fisher or self.subject.sensitivity,
+                keep=self.subject.keep,
+            )
+            analog = tuple(s for s in surveys if s.kind == "analog")
+            self._curves[key] = entropy_curves(
+                weights, analog, calibration, recipe.quantiser, self._progress
+            )
+        return self._curves[key]
+
+
+def _mean(verdicts: list[Verdict]) -> Verdict:
+    drops = [v.drop for v in verdicts if v.drop is not None]
+    divergences = [v.divergence for v in verdicts if v.divergence is not None]
+    return Verdict(
+        float(np.mean(drops)) if drops else None,
+        float(np.mean([v.error for v in verdicts])),
+        float(np.mean(divergences)) if divergences else None,
+    )
