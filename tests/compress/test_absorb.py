@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softcell.compress import prune_absorbing, prune_magnitude, prune_saliency
+from softcell.compress import kmeans_codebook, prune_absorbing, prune_magnitude, prune_saliency
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.errors import InputError
 from softcell.feedback import weighted_error
@@ -158,3 +158,15 @@ def test_what_is_kept_and_what_is_refused():
         prune_absorbing(state, 1.0, known)
     with pytest.raises(InputError, match="another network"):
         prune_absorbing({"fc.weight": state["fc.weight"]}, 0.5, known)
+
+
+def test_code_books_in_the_loop_lose_less():
+    state = network()
+    known = calibration()
+    plain, books = kmeans_codebook(state, 3)
+    looped, same = kmeans_codebook(state, 3, calibration=known)
+    assert loss(known, state, looped) < 0.7 * loss(known, state, plain)
+    for name, book in books.items():
+        assert np.array_equal(book, same[name])
+        assert np.isin(looped[name], book.astype(np.float32)).all()
+        assert (looped[name][state[name] == 0] == 0).all()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softcell.cli.experiment import read_network
 from softcell.cli.own_code import guarded
 from softcell.cli.own_network import own_inputs, own_module
 from softcell.cli.progress import Progress, counting
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from softcell.image.cell_image import ImageHeader
     from softcell.search import Network
     from softcell.search.record import PlanSettings
+    from softcell.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def planned_network(
     from softcell.search import Network
     from softcell.search.record import PlanSettings
     from softcell.search.subjects import task_network
-    from softcell.weights import StateDictWeights, Weights, WeightsReader
+    from softcell.weights import StateDictWeights, WeightsReader
 
     file = load_plan(plan)
     settings = PlanSettings.of(file.settings)
@@ -105,7 +105,9 @@ def planned_network(
     own = [each for each in (feedback, module, inputs) if each is not None]
     if own and task is not None:
         raise InputError("a task brings its own calibration; leave out --feedback, --module, ...")
-    source = None if weights is None else partial(WeightsReader, weights)
+    source: Callable[[], Weights] | None = None
+    if weights is not None:
+        source = partial(WeightsReader, weights)
     loaded = None
     if not own and (settings.task or task is not None):
         named = task or settings.task, model or settings.model or None
@@ -121,13 +123,13 @@ def planned_network(
         network = Network(source=source)
     elif loaded is not None:
         network = task_network(loaded, source=source, progress=progress)
-    elif weights is not None:
-        network = _own(weights, feedback, module, inputs, progress)
+    else:
+        network = _own(source, feedback, module, inputs, progress)
     return PlannedNetwork(ordered, settings, network)
 
 
 def _own(
-    weights: Path,
+    source: Callable[[], Weights],
     feedback: Path | None,
     module: str | None,
     inputs: Path | None,
@@ -138,7 +140,6 @@ def _own(
 
     from softcell.curvature import load_calibration
     from softcell.search.subjects import learnt_of, own_network
-    from softcell.weights import WeightsReader
 
     if (module is None) != (inputs is None):
         raise InputError("a network of your own takes both --module and --inputs")
@@ -152,11 +153,12 @@ def _own(
     if module is not None and inputs is not None:
         made, what = own_module(module), f"--module {module}"
         given = learnt_of(own_inputs(inputs, made, None))
-        tensors = {n: torch.from_numpy(v) for n, v in read_network(weights).items()}
+        with source() as weights:
+            tensors = {n: torch.from_numpy(weights.read(n)) for n in weights.names}
         guarded(lambda: made.load_state_dict(tensors, strict=False), what)
     return guarded(
         lambda: own_network(
-            partial(WeightsReader, weights),
+            source,
             module=made,
             learnt=given,
             calibration=calibration,

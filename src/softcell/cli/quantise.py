@@ -22,6 +22,15 @@ def quantise(
         int, typer.Option("--bits", help="Bits of an index: a matrix has at most 2^bits values.")
     ] = 4,
     sensitivity: SensitivityOption = None,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(
+            "--feedback",
+            metavar="FILE",
+            help="Choose values in the feedback loop, by what `softcell calibrate` found of the "
+            "network: weights still to be chosen make up for those that are.",
+        ),
+    ] = None,
     keep: KeepOption = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -33,16 +42,20 @@ def quantise(
     Example:
       softcell quantise model.safetensors --bits 4 -o shared.safetensors
       softcell quantise model.safetensors --sensitivity fisher.safetensors -o shared.safetensors
+      softcell quantise model.safetensors --feedback calibration.safetensors -o shared.safetensors
     """
     import numpy as np
 
     from softcell.compress import kmeans_codebook
-    from softcell.curvature import load_fisher
+    from softcell.curvature import load_calibration, load_fisher
 
-    require_writable(output, model, sensitivity)
+    require_writable(output, model, sensitivity, feedback)
     state = read_network(model)
     felt = None if sensitivity is None else load_fisher(sensitivity)
-    shared, books = kmeans_codebook(state, bits, sensitivity=felt, keep=listed(keep))
+    known = None if feedback is None else load_calibration(feedback)
+    shared, books = kmeans_codebook(
+        state, bits, sensitivity=felt, calibration=known, keep=listed(keep)
+    )
     write_network(output, model, shared)
     weights = sum(state[name].size for name in books)
     power = sum(float(np.square(state[n], dtype=np.float64).sum()) for n in books)

@@ -84,7 +84,7 @@ def prune_absorbing(
     if exponent:
         felt = fisher_of(matrices, calibration.fisher if fisher is None else fisher)
     layers = {
-        name: _Layer.of(weights, calibration.layers[name])
+        name: LoopLayer.of(weights, calibration.layers[name])
         for name, weights in matrices.items()
         if name in calibration.layers
     }
@@ -101,7 +101,7 @@ def prune_absorbing(
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class LoopLayer:
     """A matrix as the feedback loop walks over it.
 
     Args:
@@ -117,7 +117,7 @@ class _Layer:
     factor: FeedbackFactor = field(repr=False)
 
     @classmethod
-    def of(cls, weights: NDArray[Any], curvature: LayerCurvature) -> _Layer:
+    def of(cls, weights: NDArray[Any], curvature: LayerCurvature) -> LoopLayer:
         """Return a tensor with its curvature."""
         curvature = curvature.across or curvature
         matrix = np.ascontiguousarray(curvature.matrix(weights), np.float32)
@@ -152,6 +152,24 @@ class _Layer:
         targets, seen = feedback_loop(self.weights, self.factor, _leaving_out(zero))
         targets[empty] = 0
         return self._tensor(targets), self._tensor(seen)
+
+    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Give each weight the nearest of some values when its column's turn comes.
+
+        Args:
+            values: In rising order.
+
+        Returns:
+            The weights, of the tensor's shape; those that were zero are zero.
+        """
+        empty = self.weights == 0
+        book = values.astype(np.float32)
+        borders = (book[:-1] + book[1:]) / 2
+
+        def store(column: int, targets: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.where(empty[:, column], 0, book[np.searchsorted(borders, targets)])
+
+        return self._tensor(feedback_loop(self.weights, self.factor, store)[1])
 
     def _tensor(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self.curvature.tensor(matrix, self.shape), np.float32)

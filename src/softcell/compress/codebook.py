@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.compress.absorb import LoopLayer
 from softcell.compress.matrices import fisher_of, weight_matrices
+from softcell.curvature import Calibration
 from softcell.errors import InputError
 
 MOST_BITS = 16
@@ -22,6 +24,7 @@ def kmeans_codebook(
     bits: int,
     *,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
+    calibration: Calibration | None = None,
     keep: Collection[str] = (),
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.float64]]]:
     """Replace the weights of each matrix by the nearest of at most 2^bits values that they share.
@@ -39,6 +42,8 @@ def kmeans_codebook(
         bits: Bits of an index, 1 to 16.
         sensitivity: Diagonal Fisher information F by name, as `diagonal_fisher` gives it; tensors
             that are not in it, and None, count all their weights alike.
+        calibration: Curvature of the layers, to choose values in the feedback loop: column by
+            column, each weight takes the value nearest to what errors so far have left to it.
         keep: Names of tensors to leave as they are.
 
     Returns:
@@ -62,6 +67,8 @@ def kmeans_codebook(
     if not 1 <= bits <= MOST_BITS:
         raise InputError(f"an index has 1 to {MOST_BITS} bits, got {bits}")
     matrices = weight_matrices(state, keep)
+    if calibration is not None:
+        calibration.require_network({name: values.shape for name, values in state.items()})
     known = {name: w for name, w in matrices.items() if sensitivity and name in sensitivity}
     felt = fisher_of(known, sensitivity or {})
     shared, books = {}, {}
@@ -69,8 +76,12 @@ def kmeans_codebook(
         book = _codebook(weights, felt.get(name, np.ones(weights.shape)), 2**bits)
         zero = weights == 0
         values = book[book != 0] if zero.any() and book.size > 1 else book
-        nearest = values[np.searchsorted(_borders(values), weights)]
-        shared[name] = np.where(zero, 0, nearest).astype(weights.dtype)
+        if calibration is not None and name in calibration.layers:
+            chosen = LoopLayer.of(weights, calibration.layers[name]).nearest(values)
+        else:
+            nearest = values[np.searchsorted(_borders(values), weights)]
+            chosen = np.where(zero, 0, nearest)
+        shared[name] = chosen.astype(weights.dtype)
         books[name] = book
     return {**state, **shared}, books
 

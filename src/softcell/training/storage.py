@@ -1,0 +1,49 @@
+"""What training sees of a matrix that is to be stored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Storage(nn.Module, ABC):
+    """A differentiable model of how one matrix comes back from storage.
+
+    What it learns (a step, for example) are its parameters; what it remembers (how often it was
+    read) are its buffers, so that a state dict holds all of it.
+    """
+
+    @abstractmethod
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the matrix as it is read back, of the shape and type of the weights."""
+
+    def bits(self, weight: Tensor) -> Tensor:
+        """Return the bits that the matrix takes, a scalar that can be differentiated.
+
+        Zero where the weights do not decide it, as in analog cells.
+        """
+        return torch.zeros((), device=weight.device)
+
+
+def rows_of(weight: Tensor) -> Tensor:
+    """Return a matrix as the codes see it, shape (rows, columns): a convolution's row is a filter.
+
+    Example:
+        >>> tuple(rows_of(torch.zeros(4, 3, 2, 2)).shape)
+        (4, 12)
+    """
+    return weight.reshape(len(weight), -1)
+
+
+def straight_through(value: Tensor, target: Tensor) -> Tensor:
+    """Return the target, with the gradient of the value.
+
+    Exact where the target is 0 or lies between half and twice the value: their difference is a
+    floating-point number then.
+
+    Source:
+        Bengio, Léonard and Courville, arXiv 1308.3432 (2013).
+    """
+    return value + (target - value).detach()
