@@ -128,7 +128,9 @@ RUNS = (
 
 def measure(run: Run, seeds: int, fresh: bool, only: Sequence[str]) -> None:
     path = FOLDER / f"{run.name}.json"
-    known = read_results(path) if path.exists() and not fresh else []
+    known = read_results(path) if path.exists() else []
+    if fresh:
+        known = [row for row in known if only and row.scheme not in only]
     task = load_task(run.task, run.model)
     experiment = Experiment(
         state=task.state_dict(),
