@@ -241,3 +241,10 @@ def test_scaled_curvatures_are_multiplied_and_others_left():
     for wrong in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="above 0"):
             calibration.scaled({"a": wrong})
+
+
+def test_by_tensor_all_rows_of_a_group_are_felt_alike():
+    layer = LayerCurvature(np.concatenate([EYE, EYE]), np.array([1, 3, 10, 20], np.float32))
+    alike = Calibration({"a": layer}, {}, 1, "fisher").by_tensor().layers["a"]
+    assert alike.rows.tolist() == [2, 2, 15, 15]
+    assert alike.covariance is layer.covariance

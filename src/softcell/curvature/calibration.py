@@ -67,6 +67,15 @@ class Calibration:
             fisher[name] = fisher[name] * np.float32(factors[name])
         return replace(self, layers=layers, fisher=fisher)
 
+    def by_tensor(self) -> Calibration:
+        """Return the calibration with all rows of a group felt alike."""
+        layers = {}
+        for name, layer in self.layers.items():
+            means = layer.rows.reshape(layer.groups, -1).mean(axis=1)
+            rows = np.repeat(means, layer.rows.size // layer.groups)
+            layers[name] = replace(layer, rows=rows.astype(np.float32))
+        return replace(self, layers=layers)
+
     def require_network(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Make sure that the calibration was made for a network of these tensors.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,10 +18,6 @@ def batched_outputs(
 ) -> NDArray[np.float32]:
     """Run a network on images, a batch on each thread at a time.
 
-    Every batch is computed by one thread, however many there are, so that their number does not
-    change a bit of the result; and threads that share a busy processor need not wait for each
-    other at every layer.
-
     Args:
         module: Network in evaluation mode.
         pixels: uint8, shape (images, height, width, channels).
@@ -30,16 +27,31 @@ def batched_outputs(
     Returns:
         float32, shape (images, classes).
     """
+    return in_batches(lambda part: module(preprocess(part)), pixels, batch=batch).numpy()
+
+
+def in_batches(run: Callable[[Tensor], Tensor], inputs: Tensor, *, batch: int) -> Tensor:
+    """Return what a network gives for inputs, a batch on each thread at a time.
+
+    Every batch is computed by one thread, however many there are, so that their number does not
+    change a bit of the result; and threads that share a busy processor need not wait for each
+    other at every layer.
+
+    Args:
+        run: Runs the network on a batch, without changing it.
+        inputs: Shape (inputs, ...).
+        batch: Inputs in a batch, >= 1.
+    """
     threads = torch.get_num_threads()
 
     def outputs(start: int) -> Tensor:
         with torch.inference_mode():
-            return module(preprocess(pixels[start : start + batch]))
+            return run(inputs[start : start + batch])
 
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            parts = list(pool.map(outputs, range(0, len(pixels), batch)))
+            parts = list(pool.map(outputs, range(0, len(inputs), batch)))
     finally:
         # A worker's setting is also the default of threads yet to come.
         torch.set_num_threads(threads)
-    return torch.cat(parts).numpy()
+    return torch.cat(parts)

@@ -13,7 +13,7 @@ from softcell.allocate import Progress
 from softcell.curvature import Calibration
 from softcell.image.closed_loop import Correct, WrittenNetwork
 from softcell.search.explanation import losses
-from softcell.search.judge import Judge
+from softcell.search.judge import FEW, Judge
 
 GROUPS = 12
 """Groups of layers, each of which is measured once."""
@@ -79,7 +79,7 @@ def group_errors(
         mixed = {**state, **{str(name): written.seen[str(name)] for name in group}}
         if correct is not None:
             mixed |= correct(mixed)
-        measured = judge(mixed).divergence
+        measured = judge(mixed, FEW).divergence
         if measured is None:
             return []
         tensors = tuple(str(name) for name in group)

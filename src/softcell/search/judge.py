@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,15 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softcell.curvature.gradients import undisturbed
 from softcell.errors import InputError
+from softcell.evaluate.inference import in_batches
 from softcell.feedback.stored_tensors import StoredTensors
 
 State = Mapping[str, NDArray[Any]]
 """Tensors by name."""
 
-SEARCH, CONFIRM = 0, 1
-"""Sets of inputs: one for the search, and others that it has not seen."""
+SEARCH, CONFIRM, FEW = 0, 1, 2
+"""Sets of inputs: one for the search, others that it has not seen, and few of them for groups of
+layers."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,9 @@ def module_outputs(module: nn.Module, *, batch: int = 50) -> Callable[[State, Te
         if unknown:
             raise InputError(f"the module has no tensor {unknown[0]!r}; load its own weights")
         values = StoredTensors(module, state).values
-        with undisturbed(module), torch.no_grad():
-            parts = [
-                torch.func.functional_call(module, values, (part,)) for part in inputs.split(batch)
-            ]
-        return torch.cat(parts)
+        stored = copy.deepcopy(module).eval()
+        stored.load_state_dict(values, strict=False)
+        return in_batches(stored, inputs, batch=batch)
 
     return outputs
 

@@ -34,6 +34,8 @@ class Recipe:
             before it do to its inputs, from 0 to 1.
         sparsity: Part of the matrices' weights that is pruned first, those that stay making up for
             it; from 0 to below 1.
+        by_row: Each row has the steps that its own sensitivity asks for; otherwise those of a
+            matrix (of a group in it) are alike.
         corrected: Sensitivities are corrected by what errors in groups of layers were measured to
             do.
         verify_reads: Verifying reads of each cell that the loop programs.
@@ -48,6 +50,7 @@ class Recipe:
     vector_bits: int = 16
     sequential: float = 0.0
     sparsity: float = 0.0
+    by_row: bool = True
     corrected: bool = False
     verify_reads: int = 1
 
@@ -100,6 +103,7 @@ class Recipe:
         parts += [f"{self.vector_bits}-bit vectors"] if self.vector_bits != 16 else []
         parts += [f"{100 * self.sparsity:g} % pruned"] if self.sparsity else []
         parts += ["layer after layer"] if self.sequential else []
+        parts += [] if self.by_row else ["steps by tensor"]
         parts += ["corrected sensitivity"] if self.corrected else []
         parts += [f"{self.verify_reads} verifying reads"] if self.verify_reads > 1 else []
         return ", ".join(parts)
@@ -132,7 +136,12 @@ def variations(recipe: Recipe, *, loop: bool, module: bool) -> list[dict[str, An
     if module:
         changes.append({"corrected": True})
     if recipe.digital and loop:
-        changes += [{"trade_off": 0.0}, {"trade_off": 0.06}, {"sparsity": _PRUNED}]
+        changes += [
+            {"by_row": False},
+            {"trade_off": 0.0},
+            {"trade_off": 0.06},
+            {"sparsity": _PRUNED},
+        ]
     if recipe.digital:
         return changes
     return [*changes, {"verify_reads": 4}] if loop else changes

@@ -22,6 +22,7 @@ from softcell.feedback import DriftCorrection, SequentialWrite
 from softcell.image.closed_loop import Sequence
 from softcell.search.judge import (
     CONFIRM,
+    FEW,
     SEARCH,
     Judge,
     OutputJudge,
@@ -35,7 +36,7 @@ from softcell.weights import StateDictWeights, Weights
 _JUDGED, _LARGE_JUDGED = 2000, 200
 _SEQUENCE, _LARGE_SEQUENCE = 300, 60
 _SEQUENCE_SEED = 2
-_SEEDS = {SEARCH: 3, CONFIRM: 4}
+_SEEDS = {SEARCH: 3, CONFIRM: 4, FEW: 5}
 
 
 def task_subject(
@@ -66,7 +67,9 @@ def task_subject(
     judge = OutputJudge(
         module_outputs(module, batch=4 if large else 50),
         state,
-        lambda inputs: task.validation(count, seed=_SEEDS[inputs]),
+        lambda inputs: task.validation(
+            max(count // 4, 1) if inputs == FEW else count, seed=_SEEDS[inputs]
+        ),
         task.accuracy,
     )
     network = task_network(task, source=source, keep=keep, progress=progress)
@@ -193,6 +196,7 @@ def own_subject(
     if module is not None and inputs is not None:
         learnt, rest = learnt_of(inputs), 2 * (len(inputs) // 4)
         parts = {SEARCH: inputs[-rest : -rest // 2], CONFIRM: inputs[-rest // 2 :]}
+        parts[FEW] = parts[SEARCH][: max(rest // 8, 2)]
         judge = OutputJudge(module_outputs(module), state, parts.__getitem__)
     if evaluate is not None:
         judge = OwnJudge(evaluate, state, judge)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCurves, Plan, Progress, Quantiser, make_plan, parse_scheme
+from softcell.allocate import EntropyCurves, Plan, Progress, make_plan, parse_scheme
 from softcell.allocate.feedback_entropy import entropy_curves
 from softcell.allocate.survey import survey
 from softcell.curvature import Calibration
@@ -27,6 +28,9 @@ from softcell.search.network import Subject, opened, write_planned
 from softcell.search.recipe import Recipe
 from softcell.search.trial import Trial
 from softcell.weights import Weights
+
+_CURVES = ("states", "trade_off", "sparsity", "by_row", "corrected")
+"""What curves of loss against bits depend on."""
 
 
 class Workshop:
@@ -50,7 +54,7 @@ class Workshop:
         self.subject, self.device, self.goal = subject, device, goal
         self.corrections: dict[str, float] = {}
         self._progress = progress
-        self._curves: dict[tuple[Quantiser, float, bool], EntropyCurves] = {}
+        self._curves: dict[Recipe, EntropyCurves] = {}
 
     def loops(self, recipe: Recipe) -> bool:
         """Return whether a network goes through the feedback loop by this recipe."""
@@ -69,6 +73,8 @@ class Workshop:
         calibration = self.subject.calibration if self.loops(recipe) else None
         if calibration is not None and recipe.corrected:
             calibration = calibration.scaled(self.corrections)
+        if calibration is not None and not recipe.by_row:
+            calibration = calibration.by_tensor()
         with self.weights(recipe) as weights:
             curves = None
             if calibration is not None and recipe.digital:
@@ -140,7 +146,7 @@ class Workshop:
         self, recipe: Recipe, weights: Weights, calibration: Calibration
     ) -> EntropyCurves | None:
         """Return curves that are kept from plan to plan."""
-        key = recipe.quantiser, recipe.sparsity, recipe.corrected
+        key = replace(Recipe(), **{name: getattr(recipe, name) for name in _CURVES})
         if key not in self._curves:
             surveys = survey(
                 weights,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,9 +102,7 @@ class QuantisedStorage(Storage):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return what is decoded of the matrix."""
-        steps = self.steps()
-        scaled = rows_of(weight.float()) / steps
-        seen = straight_through(scaled, scaled.round()) * steps
+        seen = _Rounded.apply(rows_of(weight.float()), self.steps())
         return seen.reshape(weight.shape).to(weight.dtype)
 
     def bits(self, weight: Tensor) -> Tensor:
@@ -112,9 +111,8 @@ class QuantisedStorage(Storage):
             if int(self.calls) % self.refresh == 0:
                 self.learn_lengths(weight)
             self.calls += 1
-        scaled = rows_of(weight.float()) / self.steps()
-        expected = self._cost(scaled.abs())
-        return straight_through(expected, self._cost(scaled.detach().round().abs())) + self.excess
+        cost = _Bits.apply(rows_of(weight.float()), self.steps(), self.classes, self.lengths)
+        return cost + self.excess
 
     def encode(self, weight: Tensor) -> bytes:
         """Return the matrix's stream, of which `entropy_coded.decode` gives what forward gives."""
@@ -125,7 +123,8 @@ class QuantisedStorage(Storage):
     @torch.no_grad()
     def learn_lengths(self, weight: Tensor) -> None:
         """Code the matrix, and keep what each index costs where; `bits` does it now and then."""
-        scaled = (rows_of(weight.float()) / self.steps()).round()
+        rows, steps = rows_of(weight.float()), self.steps()
+        scaled = (rows / steps).round()
         if not bool(torch.isfinite(scaled).all()) or float(scaled.abs().max()) >= 2.0**30:
             return
         indices = scaled.to(torch.int32).cpu().numpy()
@@ -137,15 +136,64 @@ class QuantisedStorage(Storage):
         self.classes.copy_(torch.from_numpy(classes))
         self.lengths.copy_(torch.from_numpy(table))
         # What the table leaves out: header, steps, learning the models, signs that are foreseen.
-        self.excess.copy_(8 * len(self.encode(weight)) - self._cost(scaled.abs()))
+        known = _Bits.apply(rows, steps, self.classes, self.lengths)
+        self.excess.copy_(8 * len(self.encode(weight)) - known)
 
-    def _cost(self, size: Tensor) -> Tensor:
-        """Return the bits of magnitudes, which need not be whole; rows as the classes have them."""
-        # Above the table a place is an octave: 63, 126, 252, ... have the lengths 6, 7, 8, ...
-        above = _LAST + (size.clamp(min=_LAST) / _LAST).log2()
-        place = torch.where(size <= _LAST, size, above).clamp(max=LEVELS + _OCTAVES - 1.5)
-        below = place.detach().floor().long()
-        at = self.classes.long() * self.lengths.shape[1] + below
-        table = self.lengths.reshape(-1)
-        low, high = table[at], table[at + 1]
-        return (low + (high - low) * (place - below)).sum()
+
+class _Rounded(torch.autograd.Function):
+    """round(w / s) s, with d/dw = 1 and d/ds = round(w / s) - w / s."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, steps: Tensor) -> Tensor:
+        scaled = rows / steps
+        whole = scaled.round()
+        ctx.save_for_backward(whole - scaled)
+        ctx.common = len(steps) == 1
+        return whole * steps
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        (slope,) = ctx.saved_tensors
+        return gradient, _by_step(gradient * slope, ctx.common)
+
+
+class _Bits(torch.autograd.Function):
+    """The bits of round(w / s), with the gradient of the line between an index and the next."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, steps: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
+        scaled = rows / steps
+        size = scaled.abs()
+        largest = float(size.max())
+        if not math.isfinite(largest):
+            ctx.save_for_backward(scaled, scaled, steps)
+            return scaled.sum() * math.nan
+        place = size
+        if largest > _LAST:
+            # Above the table a place is an octave: 63, 126, 252, ... have the lengths 6, 7, 8, ...
+            above = _LAST + (size.clamp(min=_LAST) / _LAST).log2()
+            place = torch.where(size <= _LAST, size, above).clamp(max=LEVELS + _OCTAVES - 1.5)
+        below = place.long()
+        at = (below + classes.long().mul_(lengths.shape[1])).reshape(-1)
+        low = lengths.reshape(-1).index_select(0, at).reshape(size.shape)
+        high = lengths.reshape(-1).index_select(0, at + 1).reshape(size.shape)
+        slope = high - low
+        if largest > _LAST:
+            bits = low + slope * (place - below)
+            slope = torch.where(size <= _LAST, slope, slope / (size * math.log(2)))
+        else:
+            bits = torch.where(place - below > 0.5, high, low)
+        ctx.save_for_backward(slope * scaled.sign(), scaled, steps)
+        return bits.sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        slope, scaled, steps = ctx.saved_tensors
+        by_weight = slope * (gradient / steps)
+        return by_weight, -_by_step(by_weight * scaled, len(steps) == 1), None, None
+
+
+def _by_step(by_weight: Tensor, common: bool) -> Tensor:
+    """Return the gradient of steps from what each weight says of its own."""
+    by_row = by_weight.sum(dim=1, keepdim=True)
+    return by_row.sum(dim=0, keepdim=True) if common else by_row

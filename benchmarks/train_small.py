@@ -1,0 +1,218 @@
+"""Train the MNIST networks for few cells: an entropy penalty, and self-distillation.
+
+    python benchmarks/train_small.py [--model lenet-300-100 lenet5] [--price 0.1 0.2] [--held-out]
+        [--epochs 40] [--checkpoints FOLDER] [--json FILE]
+
+From the task's trained weights each network is trained through entropy-coded quantisation at
+several prices of a bit. Then every matrix is coded for real, vectors as float16, and all bytes are
+put on the cells of strong digital storage on `pcm-partial-reset`; the decoded weights are measured.
+`--held-out` trains on the first 55,000 training images and measures on the last 5,000, which is how
+settings are chosen; without it all 60,000 train, and the 10,000 test images measure. The starting
+weights have seen all 60,000: held-out accuracies are too good for the float network above all.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from softcell.allocate.lifetime import store_for
+from softcell.allocate.scheme import parse_scheme
+from softcell.channel import channel_of
+from softcell.codes.digital import Store
+from softcell.codes.digital.conventional import FORMATS
+from softcell.codes.digital.entropy_coded import decode
+from softcell.devices import parse_device
+from softcell.evaluate.datasets import DATASETS, Images
+from softcell.evaluate.inference import batched_outputs
+from softcell.evaluate.models import TASKS
+from softcell.evaluate.networks import with_weights
+from softcell.evaluate.tasks import Task, load_task
+from softcell.training import (
+    CrossEntropy,
+    Distillation,
+    ImageBatches,
+    Mixture,
+    QuantisedStorage,
+    StoredTraining,
+    StoredWeights,
+    TrainingProgress,
+    train_stored,
+)
+
+HELD_OUT = 5_000
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was chosen on held-out images.
+
+    Args:
+        learning_rate: Of the weights.
+        step: First step in deviations.
+        storage_rate: Learning rate of the steps over the weights'.
+        warm_up: Part of the training in which the price rises.
+        distillation: Weight of the divergence from the clean network; 1 less it has cross-entropy.
+        temperature: Of the distillation.
+        by_row: A step for each row.
+    """
+
+    learning_rate: float = 1e-3
+    step: float = 1.0
+    storage_rate: float = 1.0
+    warm_up: float = 0.3
+    distillation: float = 0.5
+    temperature: float = 2.0
+    by_row: bool = False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", nargs="+", default=["lenet-300-100", "lenet5"])
+    parser.add_argument("--price", type=float, nargs="+", default=[0.05, 0.1, 0.2])
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--checkpoints", type=Path)
+    parser.add_argument("--json", type=Path)
+    for name, value in vars(Settings()).items():
+        kind = type(value) if not isinstance(value, bool) else lambda text: text == "1"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    device = parse_device("pcm-partial-reset")
+    store = store_for(parse_scheme("strong-digital"), channel_of(device))
+    settings = Settings(**{name: getattr(args, name) for name in vars(Settings())})
+    rows = []
+    for model in args.model:
+        task = load_task("mnist", model)
+        for price in args.price:
+            row = measure(task, price, settings, store, args)
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def measure(
+    task: Task, price: float, settings: Settings, store: Store, args: argparse.Namespace
+) -> dict[str, object]:
+    """Train a network at a price, store it, and return what came of it."""
+    model = TASKS[task.name][task.model]
+    images = DATASETS[task.name].training()
+    if args.held_out:
+        measured = _part(images, slice(-HELD_OUT, None))
+        images = _part(images, slice(0, -HELD_OUT))
+    else:
+        measured = DATASETS[task.name].test(np.arange(10_000))
+
+    def accuracy(state: dict[str, np.ndarray]) -> float:
+        network = with_weights(model.network, state)
+        pixels = torch.from_numpy(measured.pixels)
+        logits = batched_outputs(network, pixels, model.preprocessing, batch=model.batch)
+        return float(np.mean(logits.argmax(axis=1) == measured.labels))
+
+    clock = time.monotonic()
+    stored = train(task, images, price, settings, args)
+    state, data = stored_tensors(stored)
+    return {
+        "model": task.model,
+        "price": price,
+        "seed": args.seed,
+        "epochs": args.epochs,
+        "images": "held out" if args.held_out else "test",
+        "cells_per_weight": round(store.cells(data) / stored.weights, 4),
+        "bits_per_weight": round(8 * data / stored.weights, 4),
+        "expected_bits_per_weight": round(float(stored.bits().detach()) / stored.weights, 4),
+        "non_zero": round(_non_zero(stored), 5),
+        "accuracy": round(100 * accuracy(state), 2),
+        "float32": round(100 * accuracy(task.state_dict()), 2),
+        "seconds": round(time.monotonic() - clock),
+        "settings": vars(settings),
+    }
+
+
+def train(
+    task: Task, images: Images, price: float, settings: Settings, args: argparse.Namespace
+) -> StoredWeights:
+    """Train a task's network through entropy-coded quantisation."""
+    clean = task.module()
+    stored = StoredWeights(
+        task.module(),
+        lambda _, w: QuantisedStorage(w, step=settings.step, by_row=settings.by_row),
+    )
+    share = settings.distillation
+    objective = Mixture(
+        [
+            (1 - share, CrossEntropy()),
+            (share, Distillation(clean, temperature=settings.temperature)),
+        ]
+    )
+    preprocessing = TASKS[task.name][task.model].preprocessing
+    batches = ImageBatches(images, preprocessing, size=BATCH, seed=args.seed)
+    training = StoredTraining(
+        steps=args.epochs * batches.epoch,
+        learning_rate=settings.learning_rate,
+        price=price,
+        warm_up=settings.warm_up,
+        storage_rate=settings.storage_rate,
+    )
+    checkpoint = None
+    if args.checkpoints:
+        held = "-held-out" if args.held_out else ""
+        checkpoint = args.checkpoints / f"{task.model}-{price:g}-{args.seed}{held}.safetensors"
+
+    def show(at: TrainingProgress) -> None:
+        if at.step % (2 * batches.epoch) == 0:
+            print(
+                f"  epoch {at.step // batches.epoch}: loss {at.loss:.4f}, "
+                f"{at.bits_per_weight:.4f} bits a weight",
+                flush=True,
+            )
+
+    train_stored(
+        stored,
+        objective,
+        batches,
+        training,
+        seed=args.seed,
+        checkpoint=checkpoint,
+        resume=True,
+        progress=show,
+    )
+    return stored
+
+
+def stored_tensors(stored: StoredWeights) -> tuple[dict[str, np.ndarray], int]:
+    """Return all tensors as decoded from their bytes, and the number of bytes."""
+    streams, number_format = stored.encode(), FORMATS["float16"]
+    state, count = {}, 0
+    for name, values in stored.module.state_dict().items():
+        array = values.numpy()
+        if name in streams:
+            shape = len(array), array.size // len(array)
+            state[name] = decode(streams[name], shape).reshape(array.shape)
+            count += len(streams[name])
+        else:
+            data = number_format.encode(array)
+            state[name] = number_format.decode(data, array.shape)
+            count += len(data)
+    return state, count
+
+
+def _non_zero(stored: StoredWeights) -> float:
+    state = stored.state()
+    return float(sum(np.count_nonzero(state[n]) for n in stored.names) / stored.weights)
+
+
+def _part(images: Images, which: slice) -> Images:
+    return Images(images.pixels[which], images.labels[which])
+
+
+if __name__ == "__main__":
+    main()
