@@ -5,7 +5,8 @@
     'V'
 
 `write` puts a network into a cell image, `read` takes it from a simulated chip, `compare` shows
-what every scheme keeps of its accuracy. The same is on the command line as `softcell`.
+what every scheme keeps of its accuracy, `optimise` finds the plan of fewest cells. The same is on
+the command line as `softcell`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from softcell.api import compare, read, restore, write
+    from softcell.api import compare, optimise, read, restore, write
     from softcell.curvature import calibrate, diagonal_fisher, load_calibration, save_calibration
     from softcell.devices import fit_measurements, parse_device
     from softcell.errors import SoftcellError
@@ -26,6 +27,7 @@ _HOME = {
     "read": "softcell.api",
     "restore": "softcell.api",
     "compare": "softcell.api",
+    "optimise": "softcell.api",
     "calibrate": "softcell.curvature",
     "diagonal_fisher": "softcell.curvature",
     "load_calibration": "softcell.curvature",
@@ -46,6 +48,7 @@ __all__ = [
     "diagonal_fisher",
     "fit_measurements",
     "load_calibration",
+    "optimise",
     "parse_device",
     "read",
     "restore",

@@ -76,7 +76,7 @@ _IMAGENET = partial(
 
 # The first model of a task is the one that is taken when none is named.
 TASKS: dict[str, dict[str, Model]] = {
-    # Digits: nearest neighbours as scikit-learn's documentation has them.
+    # Of digits nothing is published for this network: assumed.
     "digits": {"cnn": _DIGITS(DigitsCNN, batch=100, accuracy=0.98)},
     # Han et al., "Deep compression", ICLR 2016, Table 1.
     "mnist": {

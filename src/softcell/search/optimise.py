@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from softcell.allocate import COARSE_TO_FINE, Plan, Progress
 from softcell.devices import Device
 from softcell.errors import InfeasibleError
+from softcell.image.cell_image import ImageHeader
 from softcell.search.corrections import GroupError, factors, group_errors
 from softcell.search.goal import Goal
 from softcell.search.judge import CONFIRM, SEARCH
-from softcell.search.network import Subject
+from softcell.search.network import Network, Subject, write_planned
 from softcell.search.recipe import Recipe, first_recipe, variations
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
@@ -55,13 +57,27 @@ class Outcome:
         confirmed: The same plan on inputs and chips that the search has not seen.
         trials: All that was tried, in order.
         groups: Predicted and measured divergence by groups of layers; empty if not measured.
+        network: The network.
+        loop: Whether it goes through the feedback loop.
     """
 
     plan: Plan
     best: Trial
     confirmed: Trial
-    trials: tuple[Trial, ...]
-    groups: tuple[GroupError, ...]
+    trials: tuple[Trial, ...] = field(repr=False)
+    groups: tuple[GroupError, ...] = field(repr=False)
+    network: Network = field(repr=False)
+    loop: bool
+
+    def write(self, path: Path | str, *, seed: int = 0) -> ImageHeader:
+        """Write the network to a cell image, and to the simulated chip of a seed.
+
+        Args:
+            path: Image to write.
+            seed: Which chip, for codes whose cells are verified.
+        """
+        recipe = self.best.recipe
+        return write_planned(self.network, self.plan, recipe, path, loop=self.loop, seed=seed)[0]
 
 
 class Search:
@@ -272,7 +288,10 @@ class Search:
             confirmed = self.at(trial.recipe, trial.target, inputs=CONFIRM)
             if not self.goal.measured or confirmed.score <= 1:
                 plan = self.plan_of(trial)
-                return Outcome(plan, trial, confirmed, tuple(self.trials), self.groups)
+                subject, loop = self.workshop.subject, self.workshop.loops(trial.recipe)
+                return Outcome(
+                    plan, trial, confirmed, tuple(self.trials), self.groups, subject, loop
+                )
             more = max(confirmed.score ** (1 / _SLOPE), 1.02) * trial.target
             if more > (self.goal.max_cells or MOST_CELLS):
                 break

@@ -61,7 +61,7 @@ class QuantisedStorage(Storage):
     """
 
     log_step: Tensor
-    classes: Tensor
+    places: Tensor
     lengths: Tensor
     excess: Tensor
     calls: Tensor
@@ -84,7 +84,7 @@ class QuantisedStorage(Storage):
         sizes = torch.where(sizes > 1e-3 * typical, sizes, typical)
         self.refresh = refresh
         self.log_step = nn.Parameter((step * sizes).log())
-        self.register_buffer("classes", torch.zeros(rows.shape, dtype=torch.uint8))
+        self.register_buffer("places", torch.zeros(rows.shape, dtype=torch.int32))
         self.register_buffer("lengths", torch.zeros(CLASSES, LEVELS + _OCTAVES))
         self.register_buffer("excess", torch.zeros(()))
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
@@ -111,7 +111,7 @@ class QuantisedStorage(Storage):
             if int(self.calls) % self.refresh == 0:
                 self.learn_lengths(weight)
             self.calls += 1
-        cost = _Bits.apply(rows_of(weight.float()), self.steps(), self.classes, self.lengths)
+        cost = _Bits.apply(rows_of(weight.float()), self.steps(), self.places, self.lengths)
         return cost + self.excess
 
     def encode(self, weight: Tensor) -> bytes:
@@ -133,10 +133,10 @@ class QuantisedStorage(Storage):
         levels, octaves = code_lengths(models)
         first = _LAST.bit_length() + 1
         table = np.concatenate([levels, octaves[:, first : first + _OCTAVES]], axis=1)
-        self.classes.copy_(torch.from_numpy(classes))
+        self.places.copy_(torch.from_numpy(classes.astype(np.int32) * table.shape[1]))
         self.lengths.copy_(torch.from_numpy(table))
         # What the table leaves out: header, steps, learning the models, signs that are foreseen.
-        known = _Bits.apply(rows, steps, self.classes, self.lengths)
+        known = _Bits.apply(rows, steps, self.places, self.lengths)
         self.excess.copy_(8 * len(self.encode(weight)) - known)
 
 
@@ -161,7 +161,7 @@ class _Bits(torch.autograd.Function):
     """The bits of round(w / s), with the gradient of the line between an index and the next."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, steps: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, steps: Tensor, places: Tensor, lengths: Tensor) -> Tensor:
         scaled = rows / steps
         size = scaled.abs()
         largest = float(size.max())
@@ -173,8 +173,8 @@ class _Bits(torch.autograd.Function):
             # Above the table a place is an octave: 63, 126, 252, ... have the lengths 6, 7, 8, ...
             above = _LAST + (size.clamp(min=_LAST) / _LAST).log2()
             place = torch.where(size <= _LAST, size, above).clamp(max=LEVELS + _OCTAVES - 1.5)
-        below = place.long()
-        at = (below + classes.long().mul_(lengths.shape[1])).reshape(-1)
+        below = place.int()
+        at = (below + places).reshape(-1)
         low = lengths.reshape(-1).index_select(0, at).reshape(size.shape)
         high = lengths.reshape(-1).index_select(0, at + 1).reshape(size.shape)
         slope = high - low
