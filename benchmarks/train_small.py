@@ -66,7 +66,7 @@ class Settings:
 
     learning_rate: float = 1e-3
     step: float = 1.0
-    storage_rate: float = 1.0
+    storage_rate: float = 3.0
     warm_up: float = 0.3
     distillation: float = 0.5
     temperature: float = 2.0

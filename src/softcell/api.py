@@ -352,9 +352,9 @@ def optimise(
 
     Example:
         >>> import torch
-        >>> module = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU())
+        >>> module = torch.nn.Sequential(torch.nn.Linear(32, 128), torch.nn.ReLU())
         >>> found = optimise(
-        ...     module.state_dict(), module=module, inputs=torch.randn(64, 64), max_cells=2
+        ...     module.state_dict(), module=module, inputs=torch.randn(64, 32), max_cells=2
         ... )
         >>> found.confirmed.cells_per_weight <= 2
         True

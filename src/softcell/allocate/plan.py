@@ -26,7 +26,7 @@ from softcell.codes.digital import FixedLengthCode, Store
 from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.durations import Ages
-from softcell.errors import InputError
+from softcell.errors import InfeasibleError, InputError
 from softcell.weights import TensorInfo, Weights
 
 TensorCode = AnalogCode | CoarseCode | JointCode | PackedCode | FixedLengthCode | EntropyCode
@@ -132,7 +132,8 @@ def make_plan(
 
     Raises:
         InputError: The weights, the number of cells or the ages cannot be used.
-        InfeasibleError: The device cannot hold error-free bits for the side information.
+        InfeasibleError: There are too few cells, or the device cannot hold error-free bits for the
+            side information.
     """
     scheme = parse_scheme(scheme) if isinstance(scheme, str) else scheme
     analog = scheme.number_format is None
@@ -140,7 +141,8 @@ def make_plan(
         raise InputError(f"scheme {scheme.name!r} needs a number of cells per weight")
     least = 0.0 if scheme.entropy_coded or scheme.kind == PACKED else 1.0
     if analog and not least <= float(cells_per_weight or 0) <= 64:
-        raise InputError(
+        few = 0 < float(cells_per_weight or 0) < least
+        raise (InfeasibleError if few else InputError)(
             f"scheme {scheme.name!r} takes {least:g} to 64 cells per weight, got "
             f"{cells_per_weight:g}"
         )

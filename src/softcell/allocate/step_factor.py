@@ -12,6 +12,9 @@ from softcell.allocate.survey import Progress
 from softcell.errors import InfeasibleError
 
 _ROUNDS = 12
+_COARSEST = 80.0
+"""Logarithm of a factor at which every weight is zero."""
+
 _CLOSE = 0.002
 """A plan may leave this part of its target unused."""
 
@@ -80,11 +83,15 @@ def fit_factor(
         at += float(np.clip(move, -2.0, 4.0)) + (1e-3 if over > 0 else 0.0)
         if np.isfinite(low) and (at <= low or at >= high):
             at = (low + high) / 2 if np.isfinite(high) else low + 0.5
-    while best is None:
-        at = max(at, low) + 0.5
-        codes = codes_at(at)
-        if cells_of(codes) <= setting.target:
-            best = codes
-        elif at > first + 80:
+    if best is None:
+        high, best = first + _COARSEST, codes_at(first + _COARSEST)
+        if cells_of(best) > setting.target:
             raise InfeasibleError("no step brings the network into so few cells; ask for more")
+        for _ in range(_ROUNDS):
+            at = (max(low, first) + high) / 2
+            codes = codes_at(at)
+            if cells_of(codes) <= setting.target:
+                high, best = at, codes
+            else:
+                low = at
     return dict(best)

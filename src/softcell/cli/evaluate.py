@@ -21,7 +21,6 @@ from softcell.cli.options import (
     NoSensitivityFlag,
     SeedsOption,
     SensitivityOption,
-    TaskOption,
 )
 from softcell.cli.output import print_facts, print_note
 from softcell.cli.planned import planned_network
@@ -38,7 +37,14 @@ def evaluate(
         Path | None,
         typer.Argument(metavar="[FILE]", help="Weights (safetensors), or a cell image."),
     ] = None,
-    task: TaskOption = DEFAULT_TASK,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Task: digits (needs no data), mnist, cifar10, imagenet; by default digits, or "
+            "the plan's.",
+        ),
+    ] = None,
     model: ModelOption = None,
     scheme: Annotated[
         str | None, typer.Option("--scheme", help="Store the weights by this scheme first.")
@@ -97,7 +103,7 @@ def evaluate(
     target = _target(scheme, cells_per_weight)
     with progress_bars() as progress:
         experiment = task_experiment(
-            task,
+            task or DEFAULT_TASK,
             model,
             parse_device(device or DEFAULT_DEVICE),
             age_seconds=parse_age(age),
@@ -137,7 +143,7 @@ def evaluate(
 def _of_plan(
     plan: Path,
     file: Path | None,
-    task: str,
+    task: str | None,
     model: str | None,
     device: str | None,
     age: str,
@@ -159,9 +165,11 @@ def _of_plan(
             model=model,
             progress=progress,
         )
+        named = task or planned.settings.task or DEFAULT_TASK
+        own = model if task or model else planned.settings.model or None
         experiment = task_experiment(
-            task,
-            model,
+            named,
+            own,
             planned.plan.device,
             age_seconds=planned.plan.age_seconds if age == "0" else parse_age(age),
             images=images,

@@ -162,7 +162,7 @@ def own_evaluate(network: Path, function: str) -> Callable[[Mapping[str, Any]], 
         given = guarded(lambda: evaluate(tensors), f"--evaluate {function}")
         try:
             value = float(given)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # the last of a tensor of several numbers
             value = math.nan
         if not math.isfinite(value):
             raise InputError(f"--evaluate {function} gave {given!r}; expected a finite number")

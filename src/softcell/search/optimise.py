@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,8 +42,8 @@ _SLOPES = (1.5, 12.0)
 _NEAREST, _FAR = 4, 6.0
 """Trials that the next one is reckoned from: the nearest, unless their scores are so far off."""
 
-_BETTER = 0.97
-"""A variation is kept if it leaves at most this part of the damage."""
+_BETTER = 0.03
+"""A variation is kept if it takes away this part of the damage."""
 
 _CONFIRMATIONS = 4
 
@@ -145,13 +146,20 @@ class Search:
             InputError: What the goal asks for cannot be measured.
         """
         if not self.goal.measured:
-            trial = self.at(self.first, float(self.goal.max_cells or 1))
+            trial = self._fitting(self.first, float(self.goal.max_cells or 1))
             return self._confirmed(self._varied(trial))
         base = self._settled(self.first, 1.0)
         varied = self._varied(base)
         if varied.recipe != base.recipe:
-            self._settled(varied.recipe, self._next_target([varied], 0.0, np.inf))
-        return self._confirmed(self.best or varied)
+            with suppress(InfeasibleError):  # the first recipe may do where this one does not
+                self._settled(varied.recipe, self._next_target([varied], 0.0, np.inf))
+        if self.best is None:
+            nearest = min(self.trials, key=lambda t: t.score)
+            raise InfeasibleError(
+                f"{self.goal} cannot be reached: at {nearest.cells_per_weight:.2f} cells per "
+                f"weight {_shown(nearest)}; allow more, or another decoder"
+            )
+        return self._confirmed(self.best)
 
     def at(self, recipe: Recipe, target: float, *, inputs: int = SEARCH) -> Trial:
         """Try a recipe at a number of cells, unless that is known already."""
@@ -171,6 +179,13 @@ class Search:
             self._told(trial, self.best)
         return trial
 
+    def _fitting(self, recipe: Recipe, target: float) -> Trial:
+        """Try a recipe; ask for less, if it takes more cells than there are."""
+        trial = self.at(recipe, target)
+        if self.goal.max_cells is not None and not self._allowed(trial):
+            trial = self.at(recipe, 0.998 * target * self.goal.max_cells / trial.cells_per_weight)
+        return trial
+
     def plan_of(self, trial: Trial) -> Plan:
         """Return the plan of a trial."""
         key = trial.recipe, trial.target
@@ -184,7 +199,7 @@ class Search:
         """Return the trial of fewest cells that is good enough, or the best if none is.
 
         Raises:
-            InfeasibleError: None is good enough, whatever the cells.
+            InfeasibleError: None could be made, whatever the cells.
         """
         most = self.goal.max_cells or MOST_CELLS
         made: list[Trial] = []
@@ -193,12 +208,12 @@ class Search:
         for _ in range(_TRIALS):
             target = min(target, most)
             try:
-                trial = self.at(recipe, target)
+                trial = self._fitting(recipe, target)
             except InfeasibleError as error:
                 low, reason = max(low, target), str(error)
-                if target >= most:
+                if target >= most or high <= _CLOSE * low:
                     break
-                target = min(1.3 * target, np.sqrt(target * high) if np.isfinite(high) else np.inf)
+                target = float(np.sqrt(low * high)) if np.isfinite(high) else 2 * low
                 continue
             made.append(trial)
             if trial.score <= 1:
@@ -212,13 +227,10 @@ class Search:
             target = self._next_target(made, low, high)
         if not made:
             raise InfeasibleError(f"{self.goal} cannot be reached: {reason}")
-        if not np.isfinite(high):
-            best = min(made, key=lambda t: t.score)
-            raise InfeasibleError(
-                f"{self.goal} cannot be reached: at {best.cells_per_weight:.2f} cells per weight "
-                f"{_shown(best)}; allow more, or another decoder"
-            )
-        return min((t for t in made if t.score <= 1), key=lambda t: t.target)
+        enough = [t for t in made if t.score <= 1]
+        if not enough:
+            return min(made, key=lambda t: t.score)
+        return min(enough, key=lambda t: t.target)
 
     def _next_target(self, made: Sequence[Trial], low: float, high: float) -> float:
         """Return cells at which the score is expected to be as aimed at."""
@@ -248,10 +260,10 @@ class Search:
                 self._progress("variations", number, len(changes))
             recipe = replace(trial.recipe, **change)
             try:
-                other = self.at(recipe, trial.target)
+                other = self._fitting(recipe, trial.target)
             except InfeasibleError:
                 continue
-            if _damage(other) <= _BETTER * _damage(trial):
+            if _damage(other) < _damage(trial) - _BETTER * abs(_damage(trial)):
                 trial = other
         if self._progress:
             self._progress("variations", len(changes), len(changes))
@@ -284,18 +296,20 @@ class Search:
         """Measure a plan on inputs and chips that it was not chosen on; give it more cells until it
         is good enough there, too.
         """
-        for _ in range(_CONFIRMATIONS):
+        for turn in range(1, _CONFIRMATIONS + 1):
             confirmed = self.at(trial.recipe, trial.target, inputs=CONFIRM)
-            if not self.goal.measured or confirmed.score <= 1:
+            score = max(trial.score, confirmed.score)
+            if not self.goal.measured or score <= 1:
                 plan = self.plan_of(trial)
                 subject, loop = self.workshop.subject, self.workshop.loops(trial.recipe)
                 return Outcome(
                     plan, trial, confirmed, tuple(self.trials), self.groups, subject, loop
                 )
-            more = max(confirmed.score ** (1 / _SLOPE), 1.02) * trial.target
-            if more > (self.goal.max_cells or MOST_CELLS):
+            most = self.goal.max_cells or MOST_CELLS
+            more = max(score ** (turn / _SLOPE), 1 + 0.02 * turn) * trial.target
+            if trial.target >= most:
                 break
-            trial = self.at(trial.recipe, more)
+            trial = self._fitting(trial.recipe, min(more, most))
         raise InfeasibleError(
             f"{self.goal} holds on the inputs of the search and not on others: at "
             f"{confirmed.cells_per_weight:.2f} cells per weight {_shown(confirmed)}; allow more"

@@ -93,7 +93,7 @@ class Recipe:
         known = {each.name for each in fields(cls)}
         try:
             return cls(**{name: value for name, value in values.items() if name in known})
-        except (TypeError, ValueError, InputError) as error:
+        except (TypeError, ValueError, AttributeError, InputError) as error:
             raise FormatError(f"a recipe of a plan is not as expected ({error})") from None
 
     def __str__(self) -> str:

@@ -38,12 +38,16 @@ def rows_of(weight: Tensor) -> Tensor:
 
 
 def straight_through(value: Tensor, target: Tensor) -> Tensor:
-    """Return the target, with the gradient of the value.
+    """Return the target to the bit, with the gradient of the value.
 
-    Exact where the target is 0 or lies between half and twice the value: their difference is a
-    floating-point number then.
+    Example:
+        >>> value = torch.tensor([0.3], requires_grad=True)
+        >>> seen = straight_through(value, torch.ones(1))
+        >>> seen.backward()
+        >>> seen.item(), value.grad.item()
+        (1.0, 1.0)
 
     Source:
         Bengio, Léonard and Courville, arXiv 1308.3432 (2013).
     """
-    return value + (target - value).detach()
+    return target.detach() + (value - value.detach())
