@@ -339,7 +339,7 @@ network written to ten chips (seeds 0 to 9), read back and evaluated on the same
 weight* is everything a decoder needs over all weights. *Over the limit* is that number over R(D)/C
 at the distortion reached ([how it is counted](codes.md)).
 
-No network was trained for noise, pruned or tuned. Labels of test images were used for nothing but
+No network was trained for noise or tuned. Labels of test images were used for nothing but
 the accuracies. Fisher information comes from training images on digits, MNIST and CIFAR-10. On
 ImageNet there are only the 1,000 images: there it comes, without labels, from augmented copies of
 every fifth of them, and the accuracies are over all 1,000, those included.
@@ -352,7 +352,8 @@ pulse and the stated number of verifying reads. Digital rows serve any chip: the
 alike.
 
 Rows were measured while the codes were still being mended; those of MNIST and part of ResNet-20's
-are older than the last changes to ranges and cell counts. `--fresh` measures them again.
+are older than the last changes to ranges and cell counts, and closed-loop rows of `strong-digital`
+on SqueezeNet and MobileNetV2 are older than the trellis in the loop. `--fresh` measures them again.
 
 The 1,000 CIFAR-10 images have a standard error of about 0.8 points and the 1,000 ImageNet images of
 1.0 to 1.6, but rows share images and chips, so that differences between them are finer. The
