@@ -1,10 +1,11 @@
 """Train the MNIST networks for few cells: an entropy penalty, and self-distillation.
 
     python benchmarks/train_small.py [--model lenet-300-100 lenet5] [--price 0.3 1] [--epochs 30]
-        [--checkpoints FOLDER] [--test] [--json FILE]
+        [--fine-epochs 12] [--checkpoints FOLDER] [--test] [--json FILE]
 
 From the task's trained weights each network is trained through entropy-coded quantisation at
-several prices of a bit, on the first 55,000 training images. Then every matrix is coded for real,
+several prices of a bit, on the first 55,000 training images; then what is zero stays zero, and
+training goes on at a fraction of the price. Then every matrix is coded for real,
 vectors as float16, and all bytes are put on the cells of strong digital storage on
 `pcm-partial-reset`; the decoded weights are measured on the last 5,000 training images, by which
 settings are chosen, and with `--test` on the 10,000 test images. The starting weights have seen all
@@ -62,6 +63,8 @@ class Settings:
         distillation: Weight of the divergence from the clean network; 1 less it has cross-entropy.
         temperature: Of the distillation.
         by_row: A step for each row.
+        fine_price: Price while zeros stay zero, over that before.
+        fine_temperature: Temperature of the distillation then.
     """
 
     learning_rate: float = 1e-3
@@ -71,6 +74,8 @@ class Settings:
     distillation: float = 0.5
     temperature: float = 2.0
     by_row: bool = False
+    fine_price: float = 0.1
+    fine_temperature: float = 1.0
 
 
 def main() -> None:
@@ -78,6 +83,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=["lenet-300-100", "lenet5"])
     parser.add_argument("--price", type=float, nargs="+", default=[0.3, 1.0])
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--fine-epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoints", type=Path)
     parser.add_argument("--test", action="store_true")
@@ -122,7 +128,7 @@ def measure(
         "model": task.model,
         "price": price,
         "seed": args.seed,
-        "epochs": args.epochs,
+        "epochs": [args.epochs, args.fine_epochs],
         "cells_per_weight": round(store.cells(data) / stored.weights, 4),
         "bits_per_weight": round(8 * data / stored.weights, 4),
         "expected_bits_per_weight": round(float(stored.bits().detach()) / stored.weights, 4),
@@ -148,44 +154,46 @@ def train(
         task.module(),
         lambda _, w: QuantisedStorage(w, step=settings.step, by_row=settings.by_row),
     )
-    share = settings.distillation
-    objective = Mixture(
-        [
-            (1 - share, CrossEntropy()),
-            (share, Distillation(clean, temperature=settings.temperature)),
-        ]
-    )
     preprocessing = TASKS[task.name][task.model].preprocessing
-    batches = ImageBatches(images, preprocessing, size=BATCH, seed=args.seed)
-    training = StoredTraining(
-        steps=args.epochs * batches.epoch,
-        learning_rate=settings.learning_rate,
-        price=price,
-        warm_up=settings.warm_up,
-        storage_rate=settings.storage_rate,
-    )
-    checkpoint = None
-    if args.checkpoints:
-        checkpoint = args.checkpoints / f"{task.model}-{price:g}-{args.seed}.safetensors"
 
-    def show(at: TrainingProgress) -> None:
-        if at.step % (2 * batches.epoch) == 0:
-            print(
-                f"  epoch {at.step // batches.epoch}: loss {at.loss:.4f}, "
-                f"{at.bits_per_weight:.4f} bits a weight",
-                flush=True,
-            )
+    def phase(name: str, epochs: int, paid: float, warm_up: float, temperature: float) -> None:
+        distillation = Distillation(clean, temperature=temperature)
+        share = settings.distillation
+        batches = ImageBatches(images, preprocessing, size=BATCH, seed=args.seed)
+        training = StoredTraining(
+            steps=epochs * batches.epoch,
+            learning_rate=settings.learning_rate,
+            price=paid,
+            warm_up=warm_up,
+            storage_rate=settings.storage_rate,
+        )
 
-    train_stored(
-        stored,
-        objective,
-        batches,
-        training,
-        seed=args.seed,
-        checkpoint=checkpoint,
-        resume=True,
-        progress=show,
-    )
+        def show(at: TrainingProgress) -> None:
+            if at.step % (2 * batches.epoch) == 0:
+                print(
+                    f"  {name}, epoch {at.step // batches.epoch}: loss {at.loss:.4f}, "
+                    f"{at.bits_per_weight:.4f} bits a weight",
+                    flush=True,
+                )
+
+        checkpoint = None
+        if args.checkpoints:
+            checkpoint = args.checkpoints / f"{task.model}-{price:g}-{args.seed}-{name}.safetensors"
+        train_stored(
+            stored,
+            Mixture([(1 - share, CrossEntropy()), (share, distillation)]),
+            batches,
+            training,
+            seed=args.seed,
+            checkpoint=checkpoint,
+            resume=True,
+            progress=show,
+        )
+
+    phase("sparse", args.epochs, price, settings.warm_up, settings.temperature)
+    if args.fine_epochs:
+        stored.prune_zeros()
+        phase("fine", args.fine_epochs, settings.fine_price * price, 0.0, settings.fine_temperature)
     return stored
 
 

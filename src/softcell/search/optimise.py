@@ -132,10 +132,10 @@ class Search:
         """The trial of fewest cells among those that are good enough; where cells alone are
         limited, that of the least damage.
         """
-        seen = [t for t in self.trials if t.inputs == SEARCH]
+        seen = [t for t in self.trials if t.inputs == SEARCH and self._allowed(t)]
         if not self.goal.measured:
             return min(seen, key=_damage, default=None)
-        enough = [t for t in seen if t.score <= 1 and self._allowed(t)]
+        enough = [t for t in seen if t.score <= 1]
         return min(enough, key=lambda t: t.cells_per_weight, default=None)
 
     def run(self) -> Outcome:

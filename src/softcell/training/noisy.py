@@ -91,7 +91,7 @@ class NoisyStorage(Storage):
 
         Args:
             wanted: What was to be stored, shape (rows, ...).
-            seen: What came back of it, of the same shape, read once or at several ages.
+            seen: What came back of it, of the same shape.
             seed: As for the class.
             label: As for the class.
 
