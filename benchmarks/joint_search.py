@@ -52,6 +52,8 @@ TARGETS = (
     Target("resnet20-budget", "cifar10", "resnet20", ("--max-cells", "0.7")),
     Target("resnet56-budget", "cifar10", "resnet56", ("--max-cells", "0.5")),
     Target("mobilenet_v1_025-budget", "imagenet", "mobilenet_v1_025", ("--max-cells", "1.8")),
+    Target("squeezenet1_1-budget", "imagenet", "squeezenet1_1", ("--max-cells", "1.3")),
+    Target("mobilenet_v2-budget", "imagenet", "mobilenet_v2", ("--max-cells", "1.8")),
     Target("squeezenet1_1", "imagenet", "squeezenet1_1"),
     Target("mobilenet_v2", "imagenet", "mobilenet_v2"),
     Target("lenet5", "mnist", "lenet5"),

@@ -74,7 +74,7 @@ class Settings:
     distillation: float = 0.5
     temperature: float = 2.0
     by_row: bool = False
-    fine_price: float = 0.1
+    fine_price: float = 0.15
     fine_temperature: float = 1.0
 
 
