@@ -1,6 +1,6 @@
 """Train the MNIST networks for few cells: an entropy penalty, and self-distillation.
 
-    python benchmarks/train_small.py [--model lenet-300-100 lenet5] [--price 0.3 1] [--epochs 30]
+    python benchmarks/train_small.py [--model lenet-300-100 lenet5] [--price 1 1.6] [--epochs 30]
         [--fine-epochs 12] [--checkpoints FOLDER] [--test] [--json FILE]
 
 From the task's trained weights each network is trained through entropy-coded quantisation at
@@ -74,14 +74,14 @@ class Settings:
     distillation: float = 0.5
     temperature: float = 2.0
     by_row: bool = False
-    fine_price: float = 0.15
+    fine_price: float = 0.18
     fine_temperature: float = 1.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", default=["lenet-300-100", "lenet5"])
-    parser.add_argument("--price", type=float, nargs="+", default=[0.3, 1.0])
+    parser.add_argument("--price", type=float, nargs="+", default=[1.0, 1.6])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--fine-epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
