@@ -213,7 +213,7 @@ def searched() -> str:
         drop = 100 * (row.float_accuracy - row.accuracy_mean)
         table = ", look-up alone" if row.decoder == "table" else ""
         lines.append(
-            f"| {row.model} | {settings['goal'].replace(' of at most', '').replace('at most ', '')}{table} "
+            f"| {row.model} | {settings['goal'].replace('a drop of at most', 'drop').replace('at most ', '')}{table} "
             f"| {row.device}, {format_age(row.age_seconds)} | {shown(settings['recipe'])} "
             f"| **{row.cells_per_weight:.3f}** | {100 * row.accuracy_mean:.2f} % "
             f"| {100 * row.float_accuracy:.2f} % | {drop:.2f} | {100 * confirmed:.2f} |"
