@@ -5,11 +5,11 @@
 
 From the task's trained weights each network is trained through entropy-coded quantisation at
 several prices of a bit, on the first 55,000 training images; then what is zero stays zero, and
-training goes on at a fraction of the price. Then every matrix is coded for real,
-vectors as float16, and all bytes are put on the cells of strong digital storage on
-`pcm-partial-reset`; the decoded weights are measured on the last 5,000 training images, by which
-settings are chosen, and with `--test` on the 10,000 test images. The starting weights have seen all
-60,000 training images, so that what is lost on the last 5,000 is overstated.
+training goes on at a fraction of the price. Then every matrix is coded for real, vectors as
+float16, and all bytes are put on the cells of strong digital storage on `pcm-partial-reset`; the
+decoded weights are measured on the last 5,000 training images, by which settings are chosen, and
+with `--test` on the 10,000 test images. The starting weights have seen all 60,000 training images,
+so that what is lost on the last 5,000 is overstated.
 
 With `--checkpoints` an interrupted run goes on where it was, and a finished one is only measured.
 """

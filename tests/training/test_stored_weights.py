@@ -131,6 +131,18 @@ def test_pruning_takes_the_smallest_of_all_matrices_and_they_stay_zero(network, 
     assert not (again & ~kept).any()
 
 
+def test_zeros_stay_zero(network):
+    stored = StoredWeights(network, quantised)
+    before = stored.state()
+    stored.prune_zeros()
+    for name in stored.names:
+        np.testing.assert_array_equal(stored.state()[name], before[name])
+        zero = before[name] == 0
+        assert 0 < zero.sum() < zero.size
+        network.get_parameter(name).data += 9.0
+        np.testing.assert_array_equal(stored.state()[name] == 0, zero)
+
+
 class Unknown(Storage):
     def forward(self, weight):
         return weight
