@@ -210,10 +210,11 @@ def searched() -> str:
         plan, row = json.loads(path.read_text()), read_results(measured)[0]
         confirmed = plan["report"]["confirmed"]["verdict"]["drop"]
         settings = plan["settings"]
+        goal = settings["goal"].replace("a drop of at most", "drop").replace("at most ", "")
         drop = 100 * (row.float_accuracy - row.accuracy_mean)
         table = ", look-up alone" if row.decoder == "table" else ""
         lines.append(
-            f"| {row.model} | {settings['goal'].replace('a drop of at most', 'drop').replace('at most ', '')}{table} "
+            f"| {row.model} | {goal}{table} "
             f"| {row.device}, {format_age(row.age_seconds)} | {shown(settings['recipe'])} "
             f"| **{row.cells_per_weight:.3f}** | {100 * row.accuracy_mean:.2f} % "
             f"| {100 * row.float_accuracy:.2f} % | {drop:.2f} | {100 * confirmed:.2f} |"
