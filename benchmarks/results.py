@@ -354,7 +354,7 @@ alike.
 
 Rows were measured while the codes were still being mended; those of MNIST and part of ResNet-20's
 are older than the last changes to ranges and cell counts, and closed-loop rows of `strong-digital`
-are older than the trellis in the loop. `--fresh` measures them again.
+on ImageNet are older than the trellis in the loop. `--fresh` measures them again.
 
 The 1,000 CIFAR-10 images have a standard error of about 0.8 points and the 1,000 ImageNet images of
 1.0 to 1.6, but rows share images and chips, so that differences between them are finer. The
