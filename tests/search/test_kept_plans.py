@@ -26,7 +26,7 @@ def test_a_kept_plan_is_the_one_that_was_measured(path):
     assert row.cells_per_weight == pytest.approx(confirmed.cells_per_weight, rel=0.01)
     assert row.seeds == 10
     # Half a point is what was asked for, or what the budget was meant for.
-    assert row.float_accuracy - row.accuracy_mean <= 0.005
+    assert row.float_accuracy - row.accuracy_mean <= 0.005 + 1e-9
 
 
 def test_there_are_plans():
