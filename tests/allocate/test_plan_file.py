@@ -277,6 +277,7 @@ def test_a_missing_file_is_the_users_mistake(tmp_path):
 
 def test_a_plan_is_for_its_network():
     file = PlanFile(planned("int8"), network_digest(WEIGHTS))
+    assert file.network == network_digest(WEIGHTS)
     require_network(file, WEIGHTS)
     require_network(file, WEIGHTS, network_digest(WEIGHTS))
     require_network(PlanFile(file.plan), StateDictWeights({**STATE, "ones": np.zeros(9, "f4")}))

@@ -8,6 +8,7 @@ import pytest
 import softcell
 from softcell.allocate import make_plan
 from softcell.allocate.survey import as_rows
+from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import parse_device
 from softcell.errors import InputError
 from softcell.feedback import correct_drift, loop
@@ -353,3 +354,36 @@ def test_a_network_of_vectors_alone(scheme, cells, loop_state, calibrated, tmp_p
     back = softcell.read(path, seed=3)
     for name, values in state.items():
         assert np.allclose(back[name], values, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_vectors_of_any_precision_are_corrected_and_kept_ones_are_not(dtype, tmp_path):
+    state = {
+        "w": Stream.of(0, "w").normal(64 * 48).reshape(64, 48),
+        "bias": np.linspace(-1, 1, 64).astype(dtype),
+    }
+    eye = np.eye(48, dtype=np.float32)[None]
+    layers = {"w": LayerCurvature(eye, np.ones(64, np.float32))}
+    calibration = Calibration(layers, {}, 1, "fisher", {})
+    for keep, gain in ((), 1.0), (("bias",), 0.0):
+        with StateDictWeights(state) as weights:
+            plan = make_plan(
+                weights,
+                parse_device("pcm-partial-reset"),
+                "entropy-coded",
+                cells_per_weight=3,
+                calibration=calibration,
+                keep=keep,
+            )
+            write_closed_loop(
+                weights,
+                plan,
+                calibration,
+                tmp_path / "x.cells",
+                memory=SimulatedMemory(plan.device, 0),
+                chip=None,
+                correct=lambda seen: {"bias": seen["bias"] + 1},
+                keep=keep,
+            )
+        back = softcell.read(tmp_path / "x.cells")["bias"]
+        assert np.allclose(back, state["bias"].astype(np.float32) + gain, atol=2e-3)

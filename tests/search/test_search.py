@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan_file import PlanFile, save_plan
+from softcell.devices import parse_device
+from softcell.durations import Ages
 from softcell.errors import InfeasibleError, InputError
-from softcell.search import Goal, Recipe, Search, Workshop
+from softcell.search import Goal, Recipe, Search, Verdict, Workshop
 from softcell.search.judge import CONFIRM, SEARCH
 from softcell.search.subjects import learnt_of, own_subject
 
@@ -238,3 +240,28 @@ def test_a_subject_needs_something_to_measure_by(cnn):
         own_subject(cnn.source)
     with pytest.raises(InputError, match="go together"):
         own_subject(cnn.source, module=cnn.module)
+
+
+def test_a_span_of_ages_is_read_at_both_ends_and_the_worse_counts(cnn_subject):
+    drifting, found_ = parse_device("pcm-mushroom"), []
+
+    def judge(state, inputs=SEARCH):
+        found_.append(Verdict(None, 0.0, 0.5 if len(found_) else 0.1))
+        return found_[-1]
+
+    subject = replace(cnn_subject, judge=judge)
+    for first, worst in ((60.0, 0.5), (3e8, 0.1)):
+        found_.clear()
+        goal = Goal(max_divergence=1, ages=Ages(first, 3e8))
+        trial, _ = Workshop(subject, drifting, goal).trial(Recipe(), 4.0)
+        assert len(found_) == (2 if first < 3e8 else 1)
+        assert trial.verdict.divergence == worst
+
+
+def test_pruning_leaves_kept_tensors_alone(cnn, device):
+    subject = cnn.subject(keep=frozenset({"7.weight"}))
+    workshop = Workshop(subject, device, Goal(max_cells=8))
+    recipe = Recipe(sparsity=0.5)
+    state, _, _ = workshop.write(recipe, workshop.plan(recipe, 8.0), 0)
+    assert np.array_equal(state["7.weight"], cnn.state["7.weight"].numpy())
+    assert (state["3.weight"] == 0).mean() > 0.3

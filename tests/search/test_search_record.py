@@ -117,6 +117,10 @@ def test_damaged_trials_are_found(kept, subject, digest, device, damage):
 def test_damaged_settings_are_found(damage):
     values = PlanSettings(Recipe(), True).values()
     assert PlanSettings.of(json.loads(json.dumps(values))) == PlanSettings(Recipe(), True)
+    keeping = PlanSettings(Recipe(), True, keep=("a", "b"))
+    assert PlanSettings.of(json.loads(json.dumps(keeping.values()))) == keeping
+    del values["keep"]  # of plans made before it was told
+    assert PlanSettings.of(values) == PlanSettings(Recipe(), True)
     with pytest.raises(FormatError):
         PlanSettings.of(values | damage)
     with pytest.raises(FormatError):

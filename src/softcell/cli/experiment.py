@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from softcell.cli.own_code import guarded, imported
 from softcell.cli.progress import Progress, counting
-from softcell.errors import InputError
 
 if TYPE_CHECKING:
     from softcell.devices import Device
@@ -150,8 +148,7 @@ def own_evaluate(network: Path, function: str) -> Callable[[Mapping[str, Any]], 
         function: `module:function`, imported from the current folder.
 
     Raises:
-        InputError: There is no such function; or, when it is called, it fails or gives something
-            other than a finite number.
+        InputError: There is no such function; or, when it is called, it fails.
     """
     evaluate, types = imported(function, "--evaluate"), _torch_types(network)
 
@@ -159,14 +156,7 @@ def own_evaluate(network: Path, function: str) -> Callable[[Mapping[str, Any]], 
         import torch
 
         tensors = {n: torch.tensor(v).to(types[n]) for n, v in restored.items()}
-        given = guarded(lambda: evaluate(tensors), f"--evaluate {function}")
-        try:
-            value = float(given)
-        except (TypeError, ValueError, RuntimeError):  # the last of a tensor of several numbers
-            value = math.nan
-        if not math.isfinite(value):
-            raise InputError(f"--evaluate {function} gave {given!r}; expected a finite number")
-        return value
+        return guarded(lambda: evaluate(tensors), f"--evaluate {function}")
 
     return accuracy
 

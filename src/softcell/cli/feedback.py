@@ -10,7 +10,7 @@ import typer
 from softcell.cli.experiment import read_network
 from softcell.cli.output import print_facts, print_note
 from softcell.cli.own_code import guarded
-from softcell.cli.own_network import own_inputs, own_module
+from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress, counting
 from softcell.errors import InputError
 
@@ -99,15 +99,11 @@ def correction(
 
 
 def _own_correction(weights: Path, function: str, inputs: Path) -> Correct:
-    import torch
-
     from softcell.feedback import DriftCorrection, correct_drift
 
-    network, what = own_module(function), f"--module {function}"
-    given, state = own_inputs(inputs, network, None), read_network(weights)
-
-    tensors = {name: torch.from_numpy(values) for name, values in state.items()}
-    guarded(lambda: network.load_state_dict(tensors, strict=False), what)
+    state, what = read_network(weights), f"--module {function}"
+    network = loaded_module(function, state)
+    given = own_inputs(inputs, network, None)
     try:
         # What is wrong is better known before a chip is written.
         guarded(lambda: correct_drift(network, state, given[:1]), what)

@@ -22,7 +22,7 @@ from softcell.cli.options import (
 )
 from softcell.cli.output import print_facts, print_json, print_note, print_table, require_writable
 from softcell.cli.own_code import guarded
-from softcell.cli.own_network import own_inputs, own_module
+from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress, counting, progress_bars
 from softcell.errors import InputError
 
@@ -250,8 +250,6 @@ def _own(
     keep: frozenset[str],
     progress: Progress,
 ) -> Subject:
-    import torch
-
     from softcell.curvature import load_calibration, load_fisher
     from softcell.search import module_outputs
     from softcell.search.subjects import own_subject
@@ -261,12 +259,10 @@ def _own(
         raise InputError("a network of your own takes both --module and --inputs")
     made = given = None
     if module is not None and inputs is not None:
-        made, what = own_module(module), f"--module {module}"
-        given = own_inputs(inputs, made, None)
         state = read_network(network)
-        tensors = {n: torch.from_numpy(v) for n, v in state.items()}
-        guarded(lambda: made.load_state_dict(tensors, strict=False), what)
-        guarded(lambda: module_outputs(made)(state, given[:1]), what)
+        made = loaded_module(module, state)
+        given = own_inputs(inputs, made, None)
+        guarded(lambda: module_outputs(made)(state, given[:1]), f"--module {module}")
     return guarded(
         lambda: own_subject(
             partial(WeightsReader, network),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from softcell.cli.experiment import read_network
 from softcell.cli.own_code import guarded, imported
@@ -30,6 +31,24 @@ def own_module(function: str) -> nn.Module:
             f"--module {function} returned a {type(made).__name__}; let it return a torch.nn.Module"
         )
     return made
+
+
+def loaded_module(function: str, state: Mapping[str, Any]) -> nn.Module:
+    """Return the module that a user's function makes, with other weights.
+
+    Args:
+        function: As for `own_module`.
+        state: Its tensors by name, as arrays; those that are missing stay as the function has them.
+
+    Raises:
+        InputError: As for `own_module`, or the weights do not go into the module.
+    """
+    import torch
+
+    network = own_module(function)
+    tensors = {name: torch.from_numpy(values) for name, values in state.items()}
+    guarded(lambda: network.load_state_dict(tensors, strict=False), f"--module {function}")
+    return network
 
 
 def own_inputs(path: Path, network: nn.Module, count: int | None) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softcell.cli.own_code import guarded
-from softcell.cli.own_network import own_inputs, own_module
+from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress, counting
 from softcell.errors import InputError
 
@@ -125,6 +125,7 @@ def planned_network(
         network = task_network(loaded, source=source, progress=progress)
     else:
         network = _own(source, feedback, module, inputs, progress)
+    network = replace(network, keep=frozenset(settings.keep))
     return PlannedNetwork(ordered, settings, network)
 
 
@@ -136,8 +137,6 @@ def _own(
     progress: Progress,
 ) -> Network:
     """Return a user's network, to go through the feedback loop."""
-    import torch
-
     from softcell.curvature import load_calibration
     from softcell.search.subjects import learnt_of, own_network
 
@@ -151,11 +150,9 @@ def _own(
     made = given = None
     calibration = None if feedback is None else load_calibration(feedback)
     if module is not None and inputs is not None:
-        made, what = own_module(module), f"--module {module}"
-        given = learnt_of(own_inputs(inputs, made, None))
         with source() as weights:
-            tensors = {n: torch.from_numpy(weights.read(n)) for n in weights.names}
-        guarded(lambda: made.load_state_dict(tensors, strict=False), what)
+            made = loaded_module(module, {name: weights.read(name) for name in weights.names})
+        given = learnt_of(own_inputs(inputs, made, None))
     return guarded(
         lambda: own_network(
             source,

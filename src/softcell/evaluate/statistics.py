@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -11,6 +12,21 @@ from scipy import special
 from softcell.errors import InputError
 
 _UPPER = 0.975  # upper end of a two-sided interval of 95 %
+
+
+def figure_of_merit(given: Any) -> float:
+    """Return what an evaluate function gave as a number.
+
+    Raises:
+        InputError: It is none, or not finite.
+    """
+    try:
+        merit = float(given)
+    except (TypeError, ValueError, RuntimeError):  # torch's, for tensors of several numbers
+        merit = math.nan
+    if not math.isfinite(merit):
+        raise InputError(f"the evaluate function gave {given!r:.60}; expected a finite number")
+    return merit
 
 
 def mean_and_ci95(values: Sequence[float] | np.ndarray) -> tuple[float, tuple[float, float]]:

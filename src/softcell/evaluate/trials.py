@@ -26,6 +26,7 @@ from softcell.errors import InputError
 from softcell.evaluate.bounds import ModelBound, tensor_source
 from softcell.evaluate.measure import measure_chips
 from softcell.evaluate.results import Result
+from softcell.evaluate.statistics import figure_of_merit
 from softcell.feedback.memory import SimulatedMemory
 from softcell.image.closed_loop import Correct, folded, write_closed_loop
 from softcell.image.readings import simulated_chip
@@ -125,14 +126,7 @@ class Experiment:
             digest.update(np.ascontiguousarray(state[name]).tobytes())
         key = digest.hexdigest()
         if key not in self._memory:
-            given = self.evaluate(state)
-            try:
-                value = float(given)
-            except (TypeError, ValueError):
-                value = np.nan
-            if not np.isfinite(value):
-                raise InputError(f"the evaluate function gave {given!r}; expected a finite number")
-            self._memory[key] = value
+            self._memory[key] = figure_of_merit(self.evaluate(state))
         return self._memory[key]
 
     @property

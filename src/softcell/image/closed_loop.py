@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,7 @@ def write_closed_loop(
     chip: str | None,
     correct: Correct | None = None,
     sequence: Sequence | None = None,
+    keep: Collection[str] = (),
     feedback: bool = True,
     progress: Progress | None = None,
 ) -> tuple[ImageHeader, WrittenNetwork]:
@@ -173,6 +174,7 @@ def write_closed_loop(
         correct: Corrects biases and normalisations for the drift of activations.
         sequence: Has the network written layer after layer and corrects it on the way, in place of
             `correct`.
+        keep: Names of tensors that are not corrected.
         feedback: False for the open loop.
         progress: Called after every tensor.
 
@@ -197,7 +199,7 @@ def write_closed_loop(
     if corrected:
         state = {**written.seen, **corrected}
         folded = fold_normalisations(state, calibration.normalisations)
-        vectors = {t.info.name for t in plan.tensors if t.code is None and t.kind != "raw"}
+        vectors = {t.info.name for t in plan.tensors if t.code is None}.difference(keep)
         targets |= {name: values for name, values in folded.items() if name in vectors}
         plan = replace(plan, tensors=tuple(_varied(t, targets[t.info.name]) for t in plan.tensors))
     with ReplacedWeights(weights, targets) as replaced:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from softcell.errors import InputError
 from softcell.evaluate.inference import in_batches
+from softcell.evaluate.statistics import figure_of_merit
 from softcell.feedback.stored_tensors import StoredTensors
 
 State = Mapping[str, NDArray[Any]]
@@ -44,7 +44,7 @@ class Judge(Protocol):
     """Measures stored networks."""
 
     def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
-        """Compare a stored network with the float one on one of two sets of inputs."""
+        """Compare a stored network with the float one on one of the sets of inputs."""
         ...
 
 
@@ -139,14 +139,8 @@ class OwnJudge:
         return Verdict(self._float - self._merit(state), 0.0, divergence)
 
     def _merit(self, state: State) -> float:
-        given = self.evaluate({name: np.array(values) for name, values in state.items()})
-        try:
-            merit = float(given)
-        except (TypeError, ValueError, RuntimeError):  # torch's, for tensors of several numbers
-            merit = math.nan
-        if not math.isfinite(merit):
-            raise InputError(f"the evaluate function gave {given!r:.60}; expected a finite number")
-        return merit
+        given = {name: np.array(values) for name, values in state.items()}
+        return figure_of_merit(self.evaluate(given))
 
 
 def module_outputs(module: nn.Module, *, batch: int = 50) -> Callable[[State, Tensor], Tensor]:

@@ -109,6 +109,7 @@ def write_planned(
             chip=simulated_chip(seed) if plan.uses_cells else None,
             correct=network.correct,
             sequence=sequence,
+            keep=network.keep,
             progress=progress,
         )
 

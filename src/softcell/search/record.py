@@ -28,6 +28,7 @@ class PlanSettings:
         task: Name of the task that the plan was made for; "" for a network of the user's own.
         model: Name of the task's network; or "".
         goal: What was asked for, in words.
+        keep: Names of tensors that are stored as they are.
     """
 
     recipe: Recipe
@@ -35,6 +36,7 @@ class PlanSettings:
     task: str = ""
     model: str = ""
     goal: str = ""
+    keep: tuple[str, ...] = ()
 
     def values(self) -> dict[str, Any]:
         """Return plain values, for a file."""
@@ -44,6 +46,7 @@ class PlanSettings:
             "task": self.task,
             "model": self.model,
             "goal": self.goal,
+            "keep": list(self.keep),
         }
 
     @classmethod
@@ -55,10 +58,11 @@ class PlanSettings:
         """
         try:
             given = dict(values)
-            settings = cls(recipe=Recipe.of(given.pop("recipe")), **given)
+            keep = tuple(given.pop("keep", ()))
+            settings = cls(recipe=Recipe.of(given.pop("recipe")), keep=keep, **given)
         except (TypeError, KeyError, AttributeError) as error:
             raise FormatError(f"the plan's settings are not as expected ({error})") from None
-        texts = settings.task, settings.model, settings.goal
+        texts = settings.task, settings.model, settings.goal, *settings.keep
         if not isinstance(settings.loop, bool) or not all(isinstance(t, str) for t in texts):
             raise FormatError("the plan's settings are of other types than expected")
         return settings
@@ -88,7 +92,8 @@ def keep_plan(
         report: More to tell of the plan: a table by layer, how it was confirmed.
     """
     loop = search.workshop.loops(trial.recipe)
-    settings = PlanSettings(trial.recipe, loop, task, model, str(search.goal))
+    keep = tuple(sorted(search.workshop.subject.keep))
+    settings = PlanSettings(trial.recipe, loop, task, model, str(search.goal), keep)
     told = {
         "asked": _asked(search.workshop.subject, search.goal),
         "best": trial.values(),

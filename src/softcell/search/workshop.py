@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -97,8 +96,18 @@ class Workshop:
 
     def write(
         self, recipe: Recipe, plan: Plan, seed: int
-    ) -> tuple[Mapping[str, NDArray[Any]], ImageHeader, WrittenNetwork | None]:
+    ) -> tuple[dict[str, NDArray[Any]], ImageHeader, WrittenNetwork | None]:
         """Write the network to a chip, and read it at the last of its ages."""
+        states, header, written = self._written(recipe, plan, seed)
+        return states[0], header, written
+
+    def _written(
+        self, recipe: Recipe, plan: Plan, seed: int
+    ) -> tuple[list[dict[str, NDArray[Any]]], ImageHeader, WrittenNetwork | None]:
+        """Write the network to a chip; read it at the last of its ages, and at the first if that is
+        another.
+        """
+        ages = self.goal.ages
         with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
             path = Path(folder) / "image.cells"
             header, written = write_planned(
@@ -111,8 +120,12 @@ class Workshop:
                 progress=self._progress,
             )
             with CellImage(path) as image:
-                chip = SimulatedChip(image, seed=seed, age_seconds=self.goal.ages.last)
-                return dict(Restoration(image, chip).tensors()), header, written
+                states = []
+                for age in dict.fromkeys((ages.last, ages.first)):
+                    chip = SimulatedChip(image, seed=seed, age_seconds=age)
+                    restoration = Restoration(image, chip, age_unknown=not ages.told)
+                    states.append(dict(restoration.tensors()))
+                return states, header, written
 
     def trial(
         self,
@@ -132,10 +145,11 @@ class Workshop:
         verdicts, taken, predicted = [], [], None
         # All that is stored error-free is the same on every chip.
         for seed in range(first_seed, first_seed + (1 if recipe.digital else chips)):
-            state, header, written = self.write(recipe, plan, seed)
+            states, header, written = self._written(recipe, plan, seed)
             if written is not None and self.subject.calibration is not None:
                 predicted = sum(losses(written, self.subject.calibration).values())
-            verdicts.append(self.subject.judge(state, inputs))
+            judged = [self.subject.judge(state, inputs) for state in states]
+            verdicts.append(max(judged, key=self.goal.score))
             taken.append(header.cells_per_weight)
         verdict = _mean(verdicts)
         score = self.goal.score(verdict)
@@ -144,7 +158,7 @@ class Workshop:
 
     def _curves_of(
         self, recipe: Recipe, weights: Weights, calibration: Calibration
-    ) -> EntropyCurves | None:
+    ) -> EntropyCurves:
         """Return curves that are kept from plan to plan."""
         key = replace(Recipe(), **{name: getattr(recipe, name) for name in _CURVES})
         if key not in self._curves:

@@ -1,24 +1,20 @@
-"""The package's few public functions, on files or on a network's tensors."""
+"""A network into a cell image and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import PACKED, SCHEMES, Progress, make_plan
+from softcell.allocate import PACKED, Progress, make_plan
 from softcell.curvature import Calibration
 from softcell.devices import Device, parse_device
 from softcell.durations import parse_age, parse_ages
 from softcell.errors import InputError
-from softcell.evaluate.results import Result
-from softcell.evaluate.trials import DEFAULT_CELLS, Experiment, ways_through
-from softcell.evaluate.trials import compare as compare_schemes
 from softcell.feedback.memory import SimulatedMemory
 from softcell.image.cell_image import CellImage, ImageHeader
 from softcell.image.chip import StoredChip, write_chip
@@ -28,11 +24,6 @@ from softcell.image.readings import MeasuredReadings, Readings, SimulatedChip, s
 from softcell.image.restore import ReadReport, Restoration
 from softcell.image.write import write_image
 from softcell.weights import WeightsWriter, parse_weights
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from softcell.search import Outcome, Trial
 
 Network = Path | str | Mapping[str, Any]
 """A safetensors file, or tensors by name (NumPy or torch)."""
@@ -245,159 +236,3 @@ def _readings(
     if chip is not None:
         return opened.enter_context(StoredChip(image, chip, age_seconds=seconds))
     return SimulatedChip(image, seed=seed, age_seconds=seconds)
-
-
-def compare(
-    network: Network,
-    evaluate: Callable[[Any], float],
-    *,
-    device: Device | str = "pcm-partial-reset",
-    schemes: Sequence[str] = SCHEMES,
-    cells_per_weight: Sequence[float] = DEFAULT_CELLS,
-    age: str | float = 0.0,
-    seeds: int = 10,
-    first_seed: int = 0,
-    sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
-    calibration: Calibration | None = None,
-    correct: Correct | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Result]:
-    """Store a network by every scheme on several chips, and yield what each costs and keeps.
-
-    Args:
-        network: A safetensors file, or tensors by name.
-        evaluate: Gives the accuracy (or any figure of merit) of tensors by name. Given torch
-            tensors in `network`, it receives torch tensors of the same types.
-        device: A device, or its specification.
-        schemes: Schemes to compare.
-        cells_per_weight: Numbers of cells for the analog ones.
-        age: Age at which chips are read, and for which they are planned.
-        seeds: Number of chips for each scheme.
-        first_seed: Seed of the first chip.
-        sensitivity: Diagonal Fisher information by tensor.
-        calibration: With it, schemes that can be written column by column have a row for the open
-            loop, the open loop with drift correction and the closed loop.
-        correct: Drift correction, as for `write`.
-        progress: Called with (what, done, total).
-    """
-    state, convert = _arrays(network)
-    experiment = Experiment(
-        state=state,
-        evaluate=lambda restored: evaluate(convert(restored)),
-        device=parse_device(device) if isinstance(device, str) else device,
-        age_seconds=parse_age(age),
-        sensitivity=sensitivity,
-        source=partial(parse_weights, network),
-    )
-    return compare_schemes(
-        experiment,
-        schemes=schemes,
-        cells_per_weight=cells_per_weight,
-        seeds=seeds,
-        first_seed=first_seed,
-        loops=(None,) if calibration is None else ways_through(calibration, correct),
-        progress=progress,
-    )
-
-
-def optimise(
-    network: Network,
-    *,
-    evaluate: Callable[[Any], float] | None = None,
-    module: nn.Module | None = None,
-    inputs: Tensor | None = None,
-    calibration: Calibration | None = None,
-    sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
-    device: Device | str = "pcm-partial-reset",
-    max_drop: float | None = None,
-    max_divergence: float | None = None,
-    max_cells: float | None = None,
-    decoder: str = "any",
-    age: str | float = 0.0,
-    verify: bool = True,
-    keep: Collection[str] = (),
-    seeds: int = 3,
-    told: Callable[[Trial, Trial | None], None] | None = None,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Find the plan of fewest cells that keeps to a goal.
-
-    Args:
-        network: A safetensors file, or tensors by name.
-        evaluate: Accuracy of tensors by name, from 0 to 1, as for `compare`; without it the
-            outputs' divergence is what counts.
-        module: The network as a torch module, its weights loaded; with it the network goes through
-            the feedback loop.
-        inputs: Inputs of the module, first axis inputs, without labels: half are learnt from, a
-            quarter serves the search, a quarter confirms the plan.
-        calibration: Curvature of its layers; by default it is made with module and inputs.
-        sensitivity: Diagonal Fisher information, where there is neither.
-        device: A device, or its specification.
-        max_drop: Accuracy that may be lost, such as 0.005 for half a point.
-        max_divergence: Divergence of the outputs in nats that may be.
-        max_cells: Cells per weight that there are.
-        decoder: "any", or "table" for look-up alone.
-        age: Age, or span of ages, at which the cells are read.
-        verify: Whether cells may be read while they are written.
-        keep: Names of tensors to store as they are.
-        seeds: Chips on which the plan is confirmed.
-        told: Called after every trial with it and the best so far (None while none is good enough).
-        progress: Called with (what, done, total).
-
-    Returns:
-        The plan, and how it was found; its `write` makes a cell image.
-
-    Raises:
-        SoftcellError: The goal cannot be reached, or whatever is wrong with the network.
-
-    Example:
-        >>> import torch
-        >>> module = torch.nn.Sequential(torch.nn.Linear(32, 128), torch.nn.ReLU())
-        >>> found = optimise(
-        ...     module.state_dict(), module=module, inputs=torch.randn(64, 32), max_cells=2
-        ... )
-        >>> found.confirmed.cells_per_weight <= 2
-        True
-    """
-    from softcell.search import Goal, Search
-    from softcell.search.subjects import own_subject
-
-    _, convert = _arrays(network)
-    subject = own_subject(
-        partial(parse_weights, network),
-        evaluate=None if evaluate is None else lambda state: evaluate(convert(state)),
-        module=module,
-        inputs=inputs,
-        calibration=calibration,
-        sensitivity=sensitivity,
-        keep=frozenset(keep),
-    )
-    search = Search(
-        subject,
-        parse_device(device) if isinstance(device, str) else device,
-        Goal(max_drop, max_divergence, max_cells, decoder, parse_ages(age, told=True), verify),
-        seeds=seeds,
-        told=told,
-        progress=progress,
-    )
-    return search.run()
-
-
-def _arrays(network: Network) -> tuple[dict[str, NDArray[Any]], Callable[[Any], Any]]:
-    """Return tensors as arrays, and what turns restored arrays into the network's own kind."""
-    with parse_weights(network) as weights:
-        state = {name: weights.read(name) for name in weights.names}
-    if not isinstance(network, Mapping) or not any(hasattr(v, "detach") for v in network.values()):
-        return state, dict
-
-    def to_torch(restored: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        import torch
-
-        return {
-            name: torch.from_numpy(np.array(values)).to(network[name].dtype)
-            if hasattr(network[name], "detach")
-            else values
-            for name, values in restored.items()
-        }
-
-    return state, to_torch
