@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from trained_page import trained
 
 from softcell.allocate import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
@@ -185,8 +186,8 @@ def page() -> str:
         path = FOLDER / f"{run.name}.json"
         if path.exists() and (rows := read_results(path)):
             parts.append(section(rows))
-    parts += [searched(), ablations(), peers()]
-    return "\n".join(parts)
+    parts += [trained(), searched(), ablations(), peers()]
+    return "\n".join(part for part in parts if part)
 
 
 def searched() -> str:
@@ -340,10 +341,11 @@ network written to ten chips (seeds 0 to 9), read back and evaluated on the same
 weight* is everything a decoder needs over all weights. *Over the limit* is that number over R(D)/C
 at the distortion reached ([how it is counted](codes.md)).
 
-No network was trained for noise or tuned. Labels of test images were used for nothing but
-the accuracies. Fisher information comes from training images on digits, MNIST and CIFAR-10. On
-ImageNet there are only the 1,000 images: there it comes, without labels, from augmented copies of
-every fifth of them, and the accuracies are over all 1,000, those included.
+No network was trained for its cells or tuned, apart from those of the sections that say so. Labels
+of test images were used for nothing but the accuracies. Fisher information comes from training
+images on digits, MNIST and CIFAR-10. On ImageNet there are only the 1,000 images: there it comes,
+without labels, from augmented copies of every fifth of them, and the accuracies are over all 1,000,
+those included.
 
 The sections *through the feedback loop* are networks that were written column by column
 ([the closed loop](feedback.md)): *open* without carrying errors on, *open, corrected* with biases

@@ -34,6 +34,7 @@ from softcell.evaluate.datasets import DATASETS, Images
 from softcell.evaluate.inference import batched_outputs
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
+from softcell.evaluate.preprocessing import Augmentation
 from softcell.evaluate.tasks import Task, load_task
 from softcell.training import (
     CrossEntropy,
@@ -159,7 +160,13 @@ def train(
     def phase(name: str, epochs: int, paid: float, warm_up: float, temperature: float) -> None:
         distillation = Distillation(clean, temperature=temperature)
         share = settings.distillation
-        batches = ImageBatches(images, preprocessing, size=BATCH, seed=args.seed)
+        batches = ImageBatches(
+            images,
+            preprocessing,
+            augmentation=Augmentation(shift=1, mix=0.0),
+            size=BATCH,
+            seed=args.seed,
+        )
         training = StoredTraining(
             steps=epochs * batches.epoch,
             learning_rate=settings.learning_rate,

@@ -99,6 +99,67 @@ def test_moments_agree_with_those_of_a_real_code_on_another_chip():
     np.testing.assert_allclose(ours[1], real[1], rtol=0.1)
 
 
+def sparse(rows, columns, share):
+    """Return weights of which a share, another in each row, is not zero."""
+    kept = Stream.of(5, "mask").uniform(rows * columns).reshape(rows, columns)
+    return weights(rows, columns) * torch.from_numpy(kept < np.asarray(share)[:, None])
+
+
+def test_exact_zeros_come_back_as_zeros_and_noise_is_relative_to_the_others():
+    weight = sparse(3, 40_000, [0.05, 0.3, 1.0])
+    storage = NoisyStorage(0.3, gain=0.9, seed=2, label="w", exact_zeros=True)
+    seen = storage(weight)
+    assert torch.equal(seen == 0, weight == 0)
+    for row, back in zip(weight, seen, strict=True):
+        there = row != 0
+        error = back[there] - 0.9 * row[there]
+        relative = error.square().mean().sqrt() / row[there].square().mean().sqrt()
+        assert float(relative) == pytest.approx(0.3, rel=0.05)
+    # A code without a mask spreads noise over the zeros, too, of the same power in all.
+    spread = NoisyStorage(0.3, gain=0.9, seed=2, label="w")(weight)
+    assert (spread[0] != 0).all()
+    np.testing.assert_allclose(
+        (spread - 0.9 * weight).square().sum(1), (seen - 0.9 * weight).square().sum(1), rtol=0.1
+    )
+
+
+def test_decibels_of_a_masked_matrix():
+    weight = sparse(1, 80_000, [0.2])
+    error = NoisyStorage.at(8.0, seed=0, label="w", exact_zeros=True)(weight) - weight
+    sdr = 10 * torch.log10(weight.square().sum() / error.square().sum())
+    assert float(sdr) == pytest.approx(8.0, abs=0.15)
+
+
+def test_the_noise_that_a_masked_code_was_seen_to_have():
+    wanted = sparse(2, 60_000, [0.05, 0.5]).numpy()
+    law = NoisyStorage(np.array([0.2, 0.6]), gain=0.7, seed=1, label="law", exact_zeros=True)
+    seen = law(torch.from_numpy(wanted)).numpy()
+    like = NoisyStorage.like(wanted, seen, seed=0, label="w", exact_zeros=True)
+    np.testing.assert_allclose(like.noise[:, 0], [0.2, 0.6], rtol=0.05)
+    np.testing.assert_allclose(like.gain[:, 0], 0.7, atol=0.03)
+    back = like(torch.from_numpy(wanted)).numpy()
+    assert ((back == 0) == (wanted == 0)).all()
+    error = np.square(back - 0.7 * wanted).sum(1) / np.square(wanted).sum(1)
+    np.testing.assert_allclose(np.sqrt(error), [0.2, 0.6], rtol=0.05)
+
+
+def test_rows_of_zeros_and_of_one_weight_behind_a_mask():
+    weight = torch.tensor([[0.0, 0.0, 0.0], [0.0, 2.0, 0.0]], requires_grad=True)
+    storage = NoisyStorage(0.5, seed=3, label="w", exact_zeros=True)
+    drawn = torch.stack([storage(weight) for _ in range(300)])
+    assert not drawn[:, 0].any()
+    assert not drawn[:, 1, [0, 2]].any()
+    assert float(drawn[:, 1, 1].detach().std()) == pytest.approx(1.0, rel=0.15)
+    drawn.sum().backward()
+    assert torch.isfinite(weight.grad).all()
+
+
+def test_a_code_that_keeps_no_mask_has_no_exact_zeros():
+    wanted = np.array([[0.0, 1.0]])
+    with pytest.raises(InputError, match="keeps no mask"):
+        NoisyStorage.like(wanted, wanted + 0.1, seed=0, label="w", exact_zeros=True)
+
+
 @pytest.mark.parametrize(
     "make",
     [

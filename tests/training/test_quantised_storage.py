@@ -6,7 +6,7 @@ from softcell.codes.digital.entropy_coded import decode
 from softcell.errors import InputError
 from softcell.evaluate.datasets import DATASETS
 from softcell.evaluate.networks import DigitsCNN, with_weights
-from softcell.evaluate.preprocessing import DIGITS
+from softcell.evaluate.preprocessing import DIGITS, Augmentation
 from softcell.evaluate.training import initial_weights
 from softcell.streams import Stream
 from softcell.training import (
@@ -95,7 +95,9 @@ def test_bits_of_independent_samples_are_near_their_entropy():
 def test_expected_bits_of_trained_weights_agree_with_the_coder():
     network = with_weights(DigitsCNN, initial_weights(DigitsCNN, Stream.of(0, "agree")))
     stored = StoredWeights(network, lambda name, w: QuantisedStorage(w, step=1.5))
-    batches = ImageBatches(DATASETS["digits"].training(), DIGITS, size=16)
+    plain = Augmentation(shift=1, mix=0.0)
+    images = DATASETS["digits"].training()
+    batches = ImageBatches(images, DIGITS, augmentation=plain, size=16)
     before = sum(8 * len(data) for data in stored.encode().values())
     training = StoredTraining(steps=90, learning_rate=1e-2, price=1.0, storage_rate=3.0)
     train_stored(stored, CrossEntropy(), batches, training, seed=0)

@@ -131,6 +131,47 @@ def test_pruning_takes_the_smallest_of_all_matrices_and_they_stay_zero(network, 
     assert not (again & ~kept).any()
 
 
+def test_pruning_by_fisher_information_takes_what_the_loss_feels_least(network):
+    stored = StoredWeights(network, quantised)
+    before = {name: stored.wanted(name).detach().clone() for name in stored.names}
+    fisher = {
+        name: torch.linspace(0.1, 50.0, values.numel()).reshape(values.shape) ** 2
+        for name, values in before.items()
+    }
+    felt = torch.cat([(fisher[name] * before[name] ** 2).flatten() for name in before])
+    sizes = torch.cat([values.abs().flatten() for values in before.values()])
+    stored.prune(0.4, {name: 1e-12 * each for name, each in fisher.items()})
+    gone = torch.cat([stored.wanted(name).detach().flatten() for name in stored.names]) == 0
+    assert int(gone.sum()) == int(0.4 * gone.numel())
+    assert felt[gone].max() <= felt[~gone].min()
+    assert sizes[gone].max() > sizes[~gone].min()
+
+
+def test_what_is_pruned_counts_before_what_does_not_matter(network):
+    stored = StoredWeights(network, quantised)
+    nothing = {name: torch.zeros_like(stored.wanted(name)) for name in stored.names}
+    stored.prune(0.25)
+    stored.prune(0.5, nothing)
+    gone = sum(int((stored.wanted(name) == 0).sum()) for name in stored.names)
+    assert gone == 240
+    stored.prune(0.5, nothing)
+    assert gone == sum(int((stored.wanted(name) == 0).sum()) for name in stored.names)
+
+
+def test_fisher_information_that_cannot_be_used(network):
+    stored = StoredWeights(network, quantised)
+    good = {name: torch.ones_like(stored.wanted(name)) for name in stored.names}
+    for bad in (
+        {"0.weight": good["0.weight"]},
+        {**good, "3.weight": good["3.weight"].T},
+        {**good, "3.weight": -good["3.weight"]},
+        {**good, "3.weight": torch.nan * good["3.weight"]},
+    ):
+        with pytest.raises(InputError, match=r"'3\.weight'"):
+            stored.prune(0.5, bad)
+    assert all(bool((stored.wanted(name) != 0).all()) for name in stored.names)
+
+
 def test_zeros_stay_zero(network):
     stored = StoredWeights(network, quantised)
     before = stored.state()

@@ -23,6 +23,7 @@ from softcell.cli.program import program as program_chip
 from softcell.cli.prune import prune
 from softcell.cli.quantise import quantise
 from softcell.cli.read import read
+from softcell.cli.results import results
 from softcell.cli.train import train
 from softcell.cli.write import write
 from softcell.errors import SoftcellError
@@ -44,6 +45,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "evaluate": evaluate,
     "compare": compare,
     "optimise": optimise,
+    "results": results,
 }
 """Verbs in the order of `softcell --help`. Each returns its exit status, None for 0.
 

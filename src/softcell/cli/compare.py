@@ -33,7 +33,7 @@ from softcell.cli.options import (
     listed_numbers,
 )
 from softcell.cli.progress import progress_bars
-from softcell.cli.results import ResultFile, print_results
+from softcell.cli.result_file import ResultFile, print_results
 from softcell.errors import InputError
 
 if TYPE_CHECKING:

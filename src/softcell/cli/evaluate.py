@@ -25,7 +25,7 @@ from softcell.cli.options import (
 from softcell.cli.output import print_facts, print_note
 from softcell.cli.planned import planned_network
 from softcell.cli.progress import progress_bars
-from softcell.cli.results import ResultFile, print_results
+from softcell.cli.result_file import ResultFile, print_results
 from softcell.errors import InputError
 
 if TYPE_CHECKING:

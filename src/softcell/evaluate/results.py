@@ -55,6 +55,8 @@ class Result:
         read_noise_share: Share of reading in the variance of a fresh cell, from 0 to 1.
         verify_reads: Verifying reads of each cell that was programmed in the loop.
         programmed_cells: Cells of a chip that were programmed column by column, one pulse each.
+        trained: NAME@DIGEST of the trained network that was stored, the digest telling it from
+            others of its name; "" if the task's own network was.
     """
 
     task: str
@@ -84,6 +86,7 @@ class Result:
     read_noise_share: float = 0.0
     verify_reads: int = 0
     programmed_cells: int = 0
+    trained: str = ""
 
     def __post_init__(self) -> None:
         for name, kind in _TEXT_OR_NUMBER.items():
@@ -106,6 +109,7 @@ class Result:
             *(self.task, self.model, self.device, self.age_seconds, self.scheme),
             *(self.target_cells_per_weight, self.seeds, self.first_seed, self.images),
             *(self.version, self.loop, self.verify_reads),
+            *((self.trained,) if self.trained else ()),
         )
 
 

@@ -9,6 +9,7 @@ from softcell.training.quantised import QuantisedStorage
 from softcell.training.storage import Storage
 from softcell.training.stored_weights import StoredWeights
 from softcell.training.trainer import StoredTraining, TrainingProgress, train_stored
+from softcell.training.written import WrittenStorage
 
 __all__ = [
     "CrossEntropy",
@@ -23,6 +24,7 @@ __all__ = [
     "StoredTraining",
     "StoredWeights",
     "TrainingProgress",
+    "WrittenStorage",
     "read_checkpoint",
     "train_stored",
     "write_checkpoint",

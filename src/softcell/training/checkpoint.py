@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def write_checkpoint(
     optimiser: torch.optim.Optimizer,
     step: int,
     identity: Mapping[str, str],
+    *,
+    numbers: Mapping[str, float] | None = None,
 ) -> None:
     """Write parameters, buffers, the optimiser's state and the step's number.
 
@@ -31,6 +34,7 @@ def write_checkpoint(
         step: Steps done.
         identity: Texts by name that tell this training from others; `read_checkpoint` compares
             them.
+        numbers: What else goes on from step to step, by name.
 
     Raises:
         InputError: The file cannot be written, or a tensor is of a type that it cannot hold.
@@ -42,7 +46,12 @@ def write_checkpoint(
     write_tensors(
         path,
         {name: _array(name, values) for name, values in tensors.items()},
-        {**identity, "format": _FORMAT, "step": str(step)},
+        {
+            **identity,
+            "format": _FORMAT,
+            "step": str(step),
+            "numbers": json.dumps(dict(numbers or {})),
+        },
     )
 
 
@@ -51,7 +60,7 @@ def read_checkpoint(
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     identity: Mapping[str, str],
-) -> int:
+) -> tuple[int, dict[str, float]]:
     """Restore what `write_checkpoint` wrote, to the bit.
 
     Args:
@@ -61,7 +70,7 @@ def read_checkpoint(
         identity: What the file must say of itself.
 
     Returns:
-        Steps done.
+        Steps done, and the numbers.
 
     Raises:
         InputError: The file does not exist, or is of another training.
@@ -91,7 +100,7 @@ def read_checkpoint(
                 shape = () if key == "step" else parameter.shape
                 restored = torch.from_numpy(value).reshape(shape)
                 optimiser.state[parameter][key] = restored.to(parameter.device)
-    return int(metadata["step"])
+    return int(metadata["step"]), json.loads(metadata["numbers"])
 
 
 def _array(name: str, values: Tensor) -> np.ndarray:

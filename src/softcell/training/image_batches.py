@@ -10,19 +10,20 @@ from torch import Tensor
 
 from softcell.errors import InputError
 from softcell.evaluate.datasets import Images
-from softcell.evaluate.preprocessing import Preprocessing, random_offsets, shifted
+from softcell.evaluate.preprocessing import Augmentation, Preprocessing
 from softcell.streams import Stream
 
 
 class ImageBatches:
-    """Batch number n of images in a random order, another in every epoch, shifted at random.
+    """Batch number n of images in a random order, another in every epoch, varied at random.
 
     Args:
         images: The images, at least one.
         preprocessing: Their normalisation.
+        augmentation: How they are varied. Where images are mixed, labels are those of the larger
+            share: train by distillation then.
         size: Images in a batch, at least 1; the last of an epoch may be smaller.
-        shift: Images are shifted by up to so many pixels either way, at least 0.
-        seed: Seed of order and shifts, 0 to 2**63 - 1.
+        seed: Seed of order and variation, 0 to 2**63 - 1.
 
     Raises:
         InputError: A value is out of range.
@@ -33,32 +34,28 @@ class ImageBatches:
         images: Images,
         preprocessing: Preprocessing,
         *,
+        augmentation: Augmentation,
         size: int = 128,
-        shift: int = 1,
         seed: int = 0,
     ) -> None:
-        if not len(images.labels) or size < 1 or shift < 0:
+        if not len(images.labels) or size < 1:
             raise InputError(
-                f"expected images, size >= 1 and shift >= 0, got {len(images.labels)} images, "
-                f"{size} and {shift}"
+                f"expected images and size >= 1, got {len(images.labels)} images and {size}"
             )
         self._pixels = torch.from_numpy(images.pixels)
         self._labels = torch.from_numpy(images.labels)
-        self._preprocessing, self._size, self._shift = preprocessing, size, shift
+        self._preprocessing, self._augmentation, self._size = preprocessing, augmentation, size
         self._stream = Stream.of(seed, "image batches")
         self.epoch = math.ceil(len(images.labels) / size)
         """Batches in an epoch."""
-        self._drawn: tuple[int, Tensor, Tensor] | None = None
+        self._drawn: tuple[int, Tensor] | None = None
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the images, float32 (batch, channels, height, width), and labels of a step."""
         epoch, within = divmod(step, self.epoch)
         if self._drawn is None or self._drawn[0] != epoch:
-            turn, count = self._stream.named(f"epoch {epoch}"), len(self._labels)
-            order = np.argsort(turn.named("order").uniform(count), kind="stable")
-            offsets = random_offsets(turn, count, self._shift)
-            self._drawn = epoch, torch.from_numpy(order), offsets
-        _, order_, offsets_ = self._drawn
-        chosen = order_[within * self._size : (within + 1) * self._size]
-        pixels = shifted(self._pixels[chosen], offsets_[:, chosen])
+            drawn = self._stream.named(f"epoch {epoch}").named("order").uniform(len(self._labels))
+            self._drawn = epoch, torch.from_numpy(np.argsort(drawn, kind="stable"))
+        chosen = self._drawn[1][within * self._size : (within + 1) * self._size]
+        pixels = self._augmentation(self._pixels[chosen], self._stream.named(f"step {step}"))
         return self._preprocessing(pixels), self._labels[chosen]

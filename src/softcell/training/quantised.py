@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from softcell.codes.digital.entropy_coded import encode_quantised, stored_steps
@@ -18,6 +19,7 @@ from softcell.errors import InputError
 from softcell.training.storage import Storage, rows_of, straight_through
 
 _LAST = LEVELS - 1
+_LESS = 1e-3
 _OCTAVES = 24
 """Octaves of magnitudes above the last of the table."""
 
@@ -39,8 +41,9 @@ class QuantisedStorage(Storage):
 
     Args:
         weight: The matrix, float32, of two and more dimensions.
-        step: First step, in root mean squares of its weights, above 0.
-        by_row: A step for each row; by default one for the matrix.
+        step: First step, in root mean squares of its weights, above 0; or the first steps
+            themselves, an array of shape (1,) or (rows,).
+        by_row: A step for each row; by default one for the matrix. An array says so itself.
         refresh: Calls of `bits` in training between two codings, at least 1.
 
     Raises:
@@ -67,23 +70,36 @@ class QuantisedStorage(Storage):
     calls: Tensor
 
     def __init__(
-        self, weight: Tensor, *, step: float = 1.0, by_row: bool = False, refresh: int = 20
+        self,
+        weight: Tensor,
+        *,
+        step: float | NDArray[np.floating] = 1.0,
+        by_row: bool = False,
+        refresh: int = 20,
     ) -> None:
         super().__init__()
         rows = rows_of(weight.detach().float())
-        if not (math.isfinite(step) and step > 0) or refresh < 1:
+        given = np.asarray(step, np.float64)
+        if not (np.isfinite(given).all() and (given > 0).all()) or refresh < 1:
             raise InputError(f"expected step > 0 and refresh >= 1, got {step} and {refresh}")
+        if given.ndim > 1 or (given.ndim and given.size not in (1, len(rows))):
+            raise InputError(
+                f"expected one step or one for each of {len(rows)} rows, got shape {given.shape}"
+            )
         if weight.ndim < 2 or not weight.numel() or not bool(torch.isfinite(rows).all()):
             raise InputError(
                 f"expected a matrix of finite weights, got shape {tuple(weight.shape)}"
                 + (" with NaN or infinities" if weight.ndim > 1 and weight.numel() else "")
             )
-        sizes = rows.square().mean(1).sqrt() if by_row else rows.square().mean().sqrt()[None]
-        # A row of zeros has the step of a typical one, so that its weights may come back.
-        typical = max(float(rows.square().mean().sqrt()), 1e-20)
-        sizes = torch.where(sizes > 1e-3 * typical, sizes, typical)
+        # A little less, so that steps that a stream has kept are not rounded up to the next.
+        steps = torch.from_numpy(np.float32(given * (1 - _LESS)).reshape(-1))
+        if not given.ndim:
+            sizes = rows.square().mean(1).sqrt() if by_row else rows.square().mean().sqrt()[None]
+            # A row of zeros has the step of a typical one, so that its weights may come back.
+            typical = max(float(rows.square().mean().sqrt()), 1e-20)
+            steps = float(given) * torch.where(sizes > 1e-3 * typical, sizes, typical)
         self.refresh = refresh
-        self.log_step = nn.Parameter((step * sizes).log())
+        self.log_step = nn.Parameter(steps.log())
         self.register_buffer("places", torch.zeros(rows.shape, dtype=torch.int32))
         self.register_buffer("lengths", torch.zeros(CLASSES, LEVELS + _OCTAVES))
         self.register_buffer("excess", torch.zeros(()))

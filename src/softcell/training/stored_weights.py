@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softcell.compress.prune import least
+from softcell.compress.matrices import fisher_of
+from softcell.compress.prune import least, saliency
 from softcell.errors import InputError
 from softcell.training.quantised import QuantisedStorage
 from softcell.training.storage import Storage
@@ -105,17 +106,30 @@ class StoredWeights(nn.Module):
         return values * self.kept.get_buffer(_key(name))
 
     @torch.no_grad()
-    def prune(self, fraction: float) -> None:
-        """Prune the smallest weights of all matrices by one threshold; what is pruned stays so.
+    def prune(self, fraction: float, fisher: Mapping[str, Tensor] | None = None) -> None:
+        """Prune the weights of all matrices that matter least; what is pruned stays so.
+
+        One threshold for all matrices is put to |w|, or to F w^2 / 2 with Fisher information F.
 
         Args:
-            fraction: Part of the matrices' weights that is zero afterwards, from 0 to below 1.
+            fraction: Part of the matrices' weights that is pruned afterwards, from 0 to below 1;
+                where more are already, nothing changes.
+            fisher: Diagonal Fisher information of every matrix by name, of its shape, at least 0;
+                a common factor does not matter.
 
         Raises:
-            InputError: The fraction is out of range.
+            InputError: The fraction is out of range, or the Fisher information of a matrix is
+                missing, of another shape, negative or not finite.
         """
-        sizes = {name: self.wanted(name).abs().cpu().numpy() for name in self.names}
-        for name, goes in least(sizes, fraction).items():
+        values = {name: self.wanted(name).detach().cpu().numpy() for name in self.names}
+        matter = {name: np.abs(each) for name, each in values.items()}
+        if fisher is not None:
+            felt = fisher_of(values, {name: each.cpu().numpy() for name, each in fisher.items()})
+            matter = {name: saliency(each, felt[name]) for name, each in values.items()}
+        for name, each in matter.items():
+            # Before those that are there and do not matter, so that the number is exact.
+            each[~self.kept.get_buffer(_key(name)).cpu().numpy()] = -1.0
+        for name, goes in least(matter, fraction).items():
             kept = self.kept.get_buffer(_key(name))
             kept &= ~torch.from_numpy(goes).to(kept.device)
 

@@ -1,0 +1,1 @@
+"""The small trained networks, as files: NAME.safetensors and its plan, NAME.json."""

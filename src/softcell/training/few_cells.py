@@ -1,0 +1,175 @@
+"""Train the network of a task for few cells, from the best plan without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softcell.allocate import Plan, Progress
+from softcell.allocate.plan_file import PlanFile
+from softcell.devices import Device
+from softcell.durations import Ages
+from softcell.errors import InputError
+from softcell.evaluate.datasets import DATASETS
+from softcell.evaluate.models import TASKS
+from softcell.evaluate.networks import with_weights
+from softcell.evaluate.tasks import Task, load_task
+from softcell.search import Recipe
+from softcell.search.record import PlanSettings
+from softcell.training.grid_plan import plan_of_grid
+from softcell.training.image_batches import ImageBatches
+from softcell.training.objectives import CrossEntropy, Distillation, Mixture
+from softcell.training.quantised import QuantisedStorage
+from softcell.training.settings import FewCells
+from softcell.training.start import VECTOR_BITS, Start, start_of
+from softcell.training.storage import Storage
+from softcell.training.stored_weights import StoredWeights
+from softcell.training.trained_network import TrainedNetwork
+from softcell.training.trainer import StoredTraining, TrainingProgress, train_stored
+from softcell.training.written import WrittenStorage
+
+_SPARE = 0.01
+"""Part of the bits that training does without, since it ends near its target, not on it."""
+
+
+def train_for_cells(
+    task: Task,
+    device: Device,
+    settings: FewCells,
+    *,
+    name: str,
+    command: str,
+    ages: Ages = Ages(0.0, 0.0),  # noqa: B008  frozen
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    told: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> TrainedNetwork:
+    """Train a task's network such that strong digital storage takes few cells.
+
+    It starts from a plan made without training, as the joint search makes them: weights quantised
+    through the feedback loop, each row with the step that its sensitivity asks for. Then biases and
+    normalisations are trained with the matrices as they are written; or all of it through the
+    quantisation, steps too, the price of a bit steered such that the network ends at the number of
+    cells that was asked for.
+
+    Args:
+        task: The task; its test images are not used.
+        device: The device.
+        settings: The settings.
+        name: Name of the trained network.
+        command: Command that it is made by, for the record.
+        ages: Ages at which the cells are read.
+        seed: Seed of the images' order and variation.
+        checkpoint: File that keeps the state of the training.
+        resume: Go on from it, if it is there.
+        told: Called with each line of the log.
+        progress: Called as the work goes on.
+
+    Raises:
+        InputError: The checkpoint is of another training, or the data are missing.
+        InfeasibleError: There are too few cells for what is stored besides the matrices.
+        SoftcellError: The training diverged.
+    """
+    log: list[str] = []
+
+    def say(line: str) -> None:
+        log.append(line)
+        if told:
+            told(line)
+
+    model = TASKS[task.name][task.model]
+    begun = start_of(task, device, ages, settings, progress)
+    say(f"start: {begun.cells:.4f} cells per weight without training")
+    machine = "cuda" if torch.cuda.is_available() else "cpu"
+    module = with_weights(model.network, begun.latent).to(machine)
+    stored = StoredWeights(module, lambda matrix, weight: _storage(begun, matrix, weight, settings))
+    batches = ImageBatches(
+        DATASETS[task.name].training(),
+        model.preprocessing,
+        augmentation=replace(model.variation, mix=settings.mix),
+        size=settings.batch,
+        seed=seed,
+    )
+    training = StoredTraining(
+        steps=max(round(settings.epochs * batches.epoch), 1),
+        learning_rate=settings.learning_rate,
+        price=settings.price if settings.matrices else 0.0,
+        warm_up=settings.warm_up,
+        target_bits=_target(stored, begun, settings) if settings.matrices else None,
+        settle=settings.settle if settings.matrices else 1.0,
+        bfloat16=settings.bfloat16,
+        storage_rate=settings.storage_rate,
+    )
+    losses: list[float] = []
+
+    def show(at: TrainingProgress) -> None:
+        losses.append(at.loss)
+        if progress:
+            progress("training steps", at.step, at.steps)
+        if at.step % batches.epoch == 0 or at.step == at.steps:
+            bits = f", {at.bits_per_weight:.4f} bits per weight" if settings.matrices else ""
+            done = at.step / batches.epoch
+            say(f"epoch {done:g} of {settings.epochs:g}: loss {np.mean(losses):.4f}{bits}")
+            losses.clear()
+
+    teacher = task if not settings.teacher else load_task(task.name, settings.teacher)
+    distillation = Distillation(teacher.module().to(machine), temperature=settings.temperature)
+    train_stored(
+        stored,
+        Mixture([(settings.labels, CrossEntropy()), (1 - settings.labels, distillation)]),
+        batches,
+        training,
+        seed=seed,
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=show,
+    )
+    plan = _plan(stored.to("cpu"), begun, device, ages)
+    say(f"trained: {plan.target:.4f} cells per weight")
+    goal = f"{settings.cells:g} cells per weight, by training"
+    stays = Recipe(states=begun.states, trade_off=0.0, vector_bits=VECTOR_BITS)
+    about = PlanSettings(stays, False, task.name, task.model, goal)
+    file = PlanFile(plan, "", about.values(), {})
+    return TrainedNetwork(
+        name, task.name, task.model, stored.state(), file, command, seed, tuple(log)
+    )
+
+
+def _storage(begun: Start, matrix: str, weight: Tensor, settings: FewCells) -> Storage:
+    if settings.matrices:
+        return QuantisedStorage(weight, step=begun.steps[matrix])
+    return WrittenStorage(weight)
+
+
+def _target(stored: StoredWeights, begun: Start, settings: FewCells) -> float:
+    """Return the bits of the matrices, over all weights, at the cells that are asked for."""
+    before = float(stored.bits().detach()) / stored.weights
+    # A store takes whole code words: what a cell more or less holds comes from large counts.
+    large = 10**6
+    rate = 8 * large / begun.plan.store.cells(large)
+    wanted = before + (1 - _SPARE) * rate * (settings.cells - begun.cells)
+    if wanted <= 0:
+        raise InputError(
+            f"{settings.cells:g} cells per weight are too few: what is stored besides the "
+            f"matrices takes {begun.cells - before / rate:.4f}"
+        )
+    return wanted
+
+
+def _plan(stored: StoredWeights, begun: Start, device: Device, ages: Ages) -> Plan:
+    """Return the plan of what was trained."""
+    steps = dict(begun.steps)
+    for matrix in stored.names:
+        storage = stored.storage(matrix)
+        if isinstance(storage, QuantisedStorage):
+            steps[matrix] = storage.steps().detach().numpy()[:, 0]
+    return plan_of_grid(
+        *(stored.state(), steps, device, ages), states=begun.states, vector_bits=VECTOR_BITS
+    )

@@ -1,0 +1,89 @@
+"""Where training for few cells starts: the best of some plans that need none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate import EntropyCode, Plan, Progress
+from softcell.devices import Device
+from softcell.durations import Ages
+from softcell.evaluate.tasks import Task
+from softcell.search import Goal, Recipe
+from softcell.search.subjects import task_subject
+from softcell.search.trial import Trial
+from softcell.search.workshop import Workshop
+from softcell.training.settings import FewCells
+
+VECTOR_BITS = 12
+"""Bits of a number in biases and normalisations."""
+
+_LESS = 0.985
+"""Cells of the next plan that is tried, over those of the one before."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What training starts from.
+
+    Args:
+        latent: All tensors, normalisations folded; matrices as they are to be trained, or as they
+            are written.
+        steps: Steps of every matrix: one, or one for each row.
+        states: States of the trellis that the matrices are paths of.
+        plan: The plan.
+        cells: Cells per weight that it takes.
+    """
+
+    latent: Mapping[str, NDArray[np.float32]]
+    steps: Mapping[str, NDArray[np.float32]]
+    states: int
+    plan: Plan
+    cells: float
+
+
+def start_of(
+    task: Task, device: Device, ages: Ages, settings: FewCells, progress: Progress | None = None
+) -> Start:
+    """Return where the training of a task's network starts.
+
+    Rounding is a matter of luck: of plans of nearly as many cells that with the least estimated
+    drop is taken, measured on training images.
+
+    Args:
+        task: The task.
+        device: The device.
+        ages: Ages at which the cells are read.
+        settings: The settings.
+        progress: Called as the work goes on.
+    """
+    cells = settings.cells * settings.start
+    workshop = Workshop(
+        task_subject(task, progress=progress),
+        device,
+        Goal(max_cells=cells, ages=ages),
+        progress=progress,
+    )
+    states = 1 if settings.matrices else 8
+    recipe = Recipe(states=states, vector_bits=VECTOR_BITS, sequential=0.5, by_row=settings.by_row)
+    tried: list[tuple[Trial, Plan]] = []
+    for number in range(settings.plans):
+        tried.append(workshop.trial(recipe, cells * _LESS**number))
+        if progress:
+            progress("plans", number + 1, settings.plans)
+    best, plan = min(tried, key=lambda each: each[0].score)
+    state, header, _ = workshop.write(recipe, plan, best.first_seed)
+    given = task.state_dict()
+    latent, steps = dict(state), {}
+    for tensor in plan.tensors:
+        if isinstance(tensor.code, EntropyCode):
+            name, shape = tensor.info.name, tensor.info.shape
+            by_row = tensor.code.row_steps(shape[0])
+            steps[name] = by_row if settings.by_row else by_row.max(keepdims=True)
+            if settings.matrices:
+                most = settings.room * steps[name].reshape(-1, *(1,) * (len(shape) - 1))
+                latent[name] = state[name] + np.clip(given[name] - state[name], -most, most)
+    return Start(latent, steps, states, plan, header.cells_per_weight)
