@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,7 +90,7 @@ def train(
     ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a task's network for few cells, or a small network from nothing.
+    """Train a task's network, for few cells or from nothing.
 
     With --target-cells, training begins at the best plan that needs none: weights, quantisation
     steps, biases and normalisations are trained through the storage, and the price of a bit is
@@ -150,7 +151,8 @@ def train(
             progress=progress,
         )
         network.save(path.parent, compact=compact)
-        checkpoint.unlink(missing_ok=True)
+        for left in (checkpoint, checkpoint.with_stem(f"{checkpoint.stem}.drop")):
+            left.unlink(missing_ok=True)
         _tell(path, loaded, network, settings, as_json)
 
 
@@ -196,6 +198,16 @@ def _tell(
     )
 
 
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "float": float,
+    "int": int,
+    "str": str,
+    "bool": lambda text: {"true": True, "false": False}[text.lower()],
+    "tuple[str, ...]": lambda text: tuple(text.split(",")),
+}
+"""What reads a setting, by its type."""
+
+
 def _changes(texts: list[str]) -> dict[str, Any]:
     """Return settings of `--set NAME=VALUE`, of the types that they have."""
     from softcell.training.settings import FewCells
@@ -208,10 +220,7 @@ def _changes(texts: list[str]) -> dict[str, Any]:
             known = ", ".join(n for n in kinds if n != "cells")
             raise InputError(f"--set {text}: no setting {name!r}; there are: {known}")
         try:
-            if kinds[name] == "bool":
-                found[name] = {"true": True, "false": False}[value.lower()]
-            else:
-                found[name] = {"float": float, "int": int, "str": str}[str(kinds[name])](value)
+            found[name] = _KINDS[str(kinds[name])](value)
         except (ValueError, KeyError):
             raise InputError(f"--set {text}: {value!r} is no {kinds[name]}") from None
     return found

@@ -15,6 +15,7 @@ from softcell.allocate.plan_file import PlanFile
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
+from softcell.evaluate.correction import task_correction
 from softcell.evaluate.datasets import DATASETS
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
@@ -27,7 +28,7 @@ from softcell.training.objectives import CrossEntropy, Distillation, Mixture
 from softcell.training.quantised import QuantisedStorage
 from softcell.training.settings import FewCells
 from softcell.training.start import VECTOR_BITS, Start, start_of
-from softcell.training.storage import Storage
+from softcell.training.storage import FloatStorage, Storage
 from softcell.training.stored_weights import StoredWeights
 from softcell.training.trained_network import TrainedNetwork
 from softcell.training.trainer import StoredTraining, TrainingProgress, train_stored
@@ -85,11 +86,7 @@ def train_for_cells(
             told(line)
 
     model = TASKS[task.name][task.model]
-    begun = start_of(task, device, ages, settings, progress)
-    say(f"start: {begun.cells:.4f} cells per weight without training")
     machine = "cuda" if torch.cuda.is_available() else "cpu"
-    module = with_weights(model.network, begun.latent).to(machine)
-    stored = StoredWeights(module, lambda matrix, weight: _storage(begun, matrix, weight, settings))
     batches = ImageBatches(
         DATASETS[task.name].training(),
         model.preprocessing,
@@ -97,8 +94,51 @@ def train_for_cells(
         size=settings.batch,
         seed=seed,
     )
+    teacher = task if not settings.teacher else load_task(task.name, settings.teacher)
+    distillation = Distillation(teacher.module().to(machine), temperature=settings.temperature)
+    objective = Mixture([(settings.labels, CrossEntropy()), (1 - settings.labels, distillation)])
+
+    def run(stored: StoredWeights, training: StoredTraining, kept: Path | None) -> None:
+        losses: list[float] = []
+
+        def show(at: TrainingProgress) -> None:
+            losses.append(at.loss)
+            if progress:
+                progress("training steps", at.step, at.steps)
+            if at.step % batches.epoch == 0 or at.step == at.steps:
+                bits = f", {at.bits_per_weight:.4f} bits per weight" if at.bits_per_weight else ""
+                done, epochs = at.step / batches.epoch, at.steps / batches.epoch
+                say(f"epoch {done:g} of {epochs:g}: loss {np.mean(losses):.4f}{bits}")
+                losses.clear()
+
+        train_stored(
+            *(stored, objective, batches, training),
+            seed=seed,
+            checkpoint=kept,
+            resume=resume,
+            progress=show,
+        )
+
+    def steps(epochs: float) -> int:
+        return max(round(epochs * batches.epoch), 1)
+
+    given = task.state_dict()
+    if settings.drop:
+        say(f"without {', '.join(settings.drop)}")
+        smaller = _without(task, settings, machine)
+        training = StoredTraining(
+            steps=steps(settings.drop_epochs),
+            learning_rate=settings.drop_rate,
+            bfloat16=settings.bfloat16,
+        )
+        run(smaller, training, checkpoint and checkpoint.with_stem(f"{checkpoint.stem}.drop"))
+        given = smaller.to("cpu").state()
+    begun = start_of(task, device, ages, settings, given=given, progress=progress)
+    say(f"start: {begun.cells:.4f} cells per weight without training through storage")
+    module = with_weights(model.network, begun.latent).to(machine)
+    stored = StoredWeights(module, lambda matrix, weight: _storage(begun, matrix, weight, settings))
     training = StoredTraining(
-        steps=max(round(settings.epochs * batches.epoch), 1),
+        steps=steps(settings.epochs),
         learning_rate=settings.learning_rate,
         price=settings.price if settings.matrices else 0.0,
         warm_up=settings.warm_up,
@@ -107,30 +147,7 @@ def train_for_cells(
         bfloat16=settings.bfloat16,
         storage_rate=settings.storage_rate,
     )
-    losses: list[float] = []
-
-    def show(at: TrainingProgress) -> None:
-        losses.append(at.loss)
-        if progress:
-            progress("training steps", at.step, at.steps)
-        if at.step % batches.epoch == 0 or at.step == at.steps:
-            bits = f", {at.bits_per_weight:.4f} bits per weight" if settings.matrices else ""
-            done = at.step / batches.epoch
-            say(f"epoch {done:g} of {settings.epochs:g}: loss {np.mean(losses):.4f}{bits}")
-            losses.clear()
-
-    teacher = task if not settings.teacher else load_task(task.name, settings.teacher)
-    distillation = Distillation(teacher.module().to(machine), temperature=settings.temperature)
-    train_stored(
-        stored,
-        Mixture([(settings.labels, CrossEntropy()), (1 - settings.labels, distillation)]),
-        batches,
-        training,
-        seed=seed,
-        checkpoint=checkpoint,
-        resume=resume,
-        progress=show,
-    )
+    run(stored, training, checkpoint)
     plan = _plan(stored.to("cpu"), begun, device, ages)
     say(f"trained: {plan.target:.4f} cells per weight")
     goal = f"{settings.cells:g} cells per weight, by training"
@@ -140,6 +157,19 @@ def train_for_cells(
     return TrainedNetwork(
         name, task.name, task.model, stored.state(), file, command, seed, tuple(log)
     )
+
+
+def _without(task: Task, settings: FewCells, machine: str) -> StoredWeights:
+    """Return the float network without the parts that go, corrected for their absence."""
+    state = task.state_dict()
+    for name, values in state.items():
+        if values.ndim > 1 and any(name.startswith(f"{part}.") for part in settings.drop):
+            values[:] = 0
+    state |= task_correction(task)(state)
+    module = with_weights(TASKS[task.name][task.model].network, state).to(machine)
+    stored = StoredWeights(module, lambda *_: FloatStorage())
+    stored.drop(settings.drop)
+    return stored
 
 
 def _storage(begun: Start, matrix: str, weight: Tensor, settings: FewCells) -> Storage:

@@ -10,7 +10,8 @@ _AT_ONCE = 8.0
 _LASTING = 0.02
 """Powers of e by which it changes for good in each such step."""
 
-_MOST = 12.0
+_MOST = 5.0
+"""Powers of e that either part may reach: bits that cannot fall any faster need no higher price."""
 
 
 class SteeredPrice:

@@ -15,11 +15,16 @@ class FewCells:
 
     Args:
         cells: Cells per weight that it is to take, above 0.
-        start: Cells per weight of the plan that training starts from, over `cells`; above 0.
+        above: Cells per weight by which the plan that training starts from is above `cells`, at
+            least 0.
         plans: Plans that are tried at the start, at least 1.
         epochs: Times that the training images are gone through, above 0.
         batch: Images in a step of the optimiser, at least 1.
         learning_rate: Of Adam, at the start.
+        drop: Parts of the network, such as residual blocks, whose matrices go at first; the others
+            are then trained, as floats, to do without.
+        drop_epochs: Epochs of that.
+        drop_rate: Learning rate of that, at the start.
         matrices: Train matrices, too: through rounding, so that the plan has no trellis. Otherwise
             they stay as the plan has written them, through a trellis of 8 states, and biases and
             normalisations learn to live with that.
@@ -43,11 +48,14 @@ class FewCells:
     """
 
     cells: float
-    start: float = 1.0
+    above: float = 0.0
     plans: int = 4
     epochs: float = 3.0
     batch: int = 64
     learning_rate: float = 2e-3
+    drop: tuple[str, ...] = ()
+    drop_epochs: float = 3.0
+    drop_rate: float = 8e-4
     matrices: bool = False
     storage_rate: float = 0.3
     by_row: bool = True
@@ -62,10 +70,14 @@ class FewCells:
     teacher: str = ""
 
     def __post_init__(self) -> None:
-        if not (0 < self.cells < math.inf and 0 < self.start < math.inf and self.epochs > 0):
+        if not (
+            0 < self.cells < math.inf
+            and 0 <= self.above < math.inf
+            and min(self.epochs, self.drop_epochs) > 0
+        ):
             raise InputError(
-                "expected cells, start and epochs above 0, got "
-                f"{self.cells}, {self.start} and {self.epochs}"
+                "expected cells and epochs above 0 and a start of no fewer cells, got "
+                f"{self.cells}, {self.epochs} and {self.above} more"
             )
         if self.plans < 1 or self.batch < 1:
             raise InputError(
@@ -84,7 +96,7 @@ _SMALL = {
     "learning_rate": 1e-3,
     "matrices": True,
     "plans": 1,
-    "start": 5.0,
+    "above": 0.24,
     "epochs": 50.0,
     "batch": 256,
     "storage_rate": 3.0,
@@ -109,6 +121,6 @@ def settings_for(task: str, cells: float, **changes: Any) -> FewCells:
     Raises:
         InputError: A value is out of range.
     """
-    own: dict[str, Any] = _SMALL if task in ("digits", "mnist") else {}
+    own = {"digits": _SMALL | {"batch": 32}, "mnist": _SMALL}.get(task, {})
     given = {name: value for name, value in changes.items() if value is not None}
     return FewCells(cells, **(own | given))

@@ -17,6 +17,7 @@ from softcell.search.subjects import task_subject
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
 from softcell.training.settings import FewCells
+from softcell.weights import StateDictWeights
 
 VECTOR_BITS = 12
 """Bits of a number in biases and normalisations."""
@@ -46,7 +47,13 @@ class Start:
 
 
 def start_of(
-    task: Task, device: Device, ages: Ages, settings: FewCells, progress: Progress | None = None
+    task: Task,
+    device: Device,
+    ages: Ages,
+    settings: FewCells,
+    *,
+    given: Mapping[str, NDArray[np.float32]],
+    progress: Progress | None = None,
 ) -> Start:
     """Return where the training of a task's network starts.
 
@@ -58,11 +65,12 @@ def start_of(
         device: The device.
         ages: Ages at which the cells are read.
         settings: The settings.
+        given: The float network.
         progress: Called as the work goes on.
     """
-    cells = settings.cells * settings.start
+    cells = settings.cells + settings.above
     workshop = Workshop(
-        task_subject(task, progress=progress),
+        task_subject(task, source=lambda: StateDictWeights(given), progress=progress),
         device,
         Goal(max_cells=cells, ages=ages),
         progress=progress,
@@ -76,7 +84,6 @@ def start_of(
             progress("plans", number + 1, settings.plans)
     best, plan = min(tried, key=lambda each: each[0].score)
     state, header, _ = workshop.write(recipe, plan, best.first_seed)
-    given = task.state_dict()
     latent, steps = dict(state), {}
     for tensor in plan.tensors:
         if isinstance(tensor.code, EntropyCode):

@@ -27,6 +27,14 @@ class Storage(nn.Module, ABC):
         return torch.zeros((), device=weight.device)
 
 
+class FloatStorage(Storage):
+    """A matrix as it is: for what is trained before it is stored."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the weights."""
+        return weight
+
+
 def rows_of(weight: Tensor) -> Tensor:
     """Return a matrix as the codes see it, shape (rows, columns): a convolution's row is a filter.
 

@@ -134,6 +134,23 @@ class StoredWeights(nn.Module):
             kept &= ~torch.from_numpy(goes).to(kept.device)
 
     @torch.no_grad()
+    def drop(self, parts: Collection[str]) -> None:
+        """Prune all matrices of some parts of the module, such as residual blocks.
+
+        Args:
+            parts: Names of submodules.
+
+        Raises:
+            InputError: One has no matrix that is stored.
+        """
+        for part in parts:
+            inside = [name for name in self.names if name.startswith(f"{part}.")]
+            if not inside:
+                raise InputError(f"there is no part {part!r} with matrices to drop")
+            for name in inside:
+                self.kept.get_buffer(_key(name)).fill_(False)
+
+    @torch.no_grad()
     def prune_zeros(self) -> None:
         """Prune what is read back as zero, so that it stays zero.
 

@@ -121,8 +121,10 @@ class TrainedNetwork:
             if code is None or not compact:
                 tensors[name] = values
                 continue
-            rows = as_rows(values)
-            own = [code.row_steps(len(rows))] if isinstance(code, EntropyCode) else []
+            rows, own = as_rows(values), []
+            if isinstance(code, EntropyCode):
+                # A trellis has weights between the steps, too.
+                own = [code.row_steps(len(rows)) / np.float32(n) for n in (1, 2)]
             indices, steps = on_steps(rows, [*own, eight_bit_steps(rows)], name)
             tensors[_INDICES + name] = indices.reshape(values.shape)
             tensors[_STEPS + name] = steps

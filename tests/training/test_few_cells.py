@@ -1,0 +1,112 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from softcell.devices import parse_device
+from softcell.durations import Ages
+from softcell.errors import InputError
+from softcell.evaluate.tasks import load_task
+from softcell.training.few_cells import train_for_cells
+from softcell.training.settings import FewCells, settings_for
+from softcell.training.start import start_of
+from softcell.training.trained_network import TrainedNetwork
+
+DEVICE = parse_device("pcm-partial-reset")
+NOW = Ages(0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_task("digits", "cnn")
+
+
+def trained(task, settings, **options):
+    named = {"name": "small", "command": "softcell train"}
+    return train_for_cells(task, DEVICE, settings, **named, **options)
+
+
+def test_a_network_ends_at_its_number_of_cells(digits, tmp_path):
+    lines = []
+    network = trained(digits, settings_for("digits", 0.8, epochs=30), told=lines.append)
+    assert network.plan.plan.target == pytest.approx(0.8, rel=0.05)
+    assert digits.evaluate(network.state) > 0.93
+    assert tuple(lines) == network.log
+    assert lines[0].startswith("start: ")
+    # It starts at some more.
+    assert float(lines[0].split()[1]) == pytest.approx(1.04, rel=0.05)
+    again = TrainedNetwork.load(network.save(tmp_path))
+    for name, values in network.state.items():
+        np.testing.assert_array_equal(again.state[name], values)
+
+
+def test_an_interrupted_run_ends_as_another(digits, tmp_path):
+    settings = replace(settings_for("digits", 2.0, epochs=12, above=0.0), batch=32)
+    whole = trained(digits, settings, seed=5)
+    path = tmp_path / "checkpoint.safetensors"
+
+    class StopError(Exception):
+        pass
+
+    def stop(what, done, total):
+        if what == "training steps" and path.exists():
+            raise StopError
+
+    with pytest.raises(StopError):
+        trained(digits, settings, seed=5, checkpoint=path, progress=stop)
+    resumed = trained(digits, settings, seed=5, checkpoint=path, resume=True)
+    for name, values in whole.state.items():
+        np.testing.assert_array_equal(resumed.state[name], values)
+    with pytest.raises(InputError, match="another training"):
+        trained(digits, settings, seed=6, checkpoint=path, resume=True)
+
+
+def test_vectors_learn_to_live_with_written_matrices(digits, tmp_path):
+    settings = FewCells(1.2, epochs=3, batch=64, plans=2, mix=0.25)
+    begun = start_of(digits, DEVICE, NOW, settings, given=digits.state_dict())
+    network = trained(digits, settings)
+    assert begun.cells <= 1.2
+    assert network.plan.plan.target == pytest.approx(begun.cells, rel=0.02)
+    for name, values in begun.latent.items():
+        same = np.array_equal(network.state[name], values)
+        assert same == (values.ndim > 1 or "running" in name), name
+    assert digits.evaluate(network.state) >= digits.evaluate(begun.latent) - 0.01
+    # Weights on the paths of a trellis are kept to the bit.
+    assert begun.states == 8
+    again = TrainedNetwork.load(network.save(tmp_path))
+    for name, values in network.state.items():
+        np.testing.assert_array_equal(again.state[name], values)
+
+
+def test_parts_that_go_leave_zeros_and_the_rest_learns(digits):
+    # The network knows its images: what goes is missed, and made up for.
+    settings = FewCells(0.9, epochs=1, batch=64, plans=1, mix=0.25, drop=("conv2",), drop_epochs=4)
+    lines = []
+    network = trained(digits, settings, told=lines.append)
+    assert lines[0] == "without conv2"
+    assert not network.state["conv2.weight"].any()
+    losses = [float(line.split("loss ")[1]) for line in lines if "of 4" in line]
+    assert losses[-1] < 0.7 * losses[0]
+    with pytest.raises(InputError, match="no part"):
+        trained(digits, replace(settings, drop=("conv9",)))
+
+
+def test_too_few_cells_are_refused(digits):
+    with pytest.raises(InputError, match="too few"):
+        trained(digits, settings_for("digits", 0.001, above=0.5))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cells": 0.0},
+        {"room": 0.5},
+        {"labels": 0.5},  # images are mixed
+        {"plans": 0},
+        {"batch": 0},
+        {"epochs": 0.0},
+    ],
+)
+def test_bad_settings(change):
+    with pytest.raises(InputError):
+        FewCells(**({"cells": 1.0} | change))
