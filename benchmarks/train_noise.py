@@ -1,0 +1,300 @@
+"""Pruning and distillation on MNIST, with and without the noise of cells in training.
+
+    python benchmarks/train_noise.py [--family pruning distillation] [--seeds 3] [--seed 0]
+        [--checkpoints FOLDER] [--json FILE]
+
+Pruning: LeNet-300-100 from its trained weights to 5 % of them, gradually or at once, by magnitude
+or by Fisher information, trained on without noise or through it. A mask of the zeros is stored
+error-free, and each weight that is left has one cell, decoded by look-up.
+
+Distillation: an MLP of 784-60-30-10, from random weights, learns from the labels alone or from
+LeNet-5, a teacher nine times as large, without noise or through it. Its weights have half a cell
+each, `packed`.
+
+The noise of training is what the code was seen to do to the network that was trained without it,
+on a chip of its own. Learning rates are those of the best accuracy without noise on the last 5,000
+training images, on which nothing is trained here; accuracies are of 10 chips `pcm-partial-reset`
+on all 10,000 test images. The starting weights and the teacher have seen all 60,000 training
+images.
+
+With `--checkpoints` an interrupted run goes on where it was; `trained_noise_page.py` makes the
+tables.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from noise_arms import ARMS, MASKED, Arm, Exact, Remembering, Student
+
+from softcell.allocate.lifetime import law_for, store_for
+from softcell.allocate.plan import Plan, TensorPlan, analog_codes, make_plan
+from softcell.allocate.scheme import parse_scheme
+from softcell.allocate.setting import Setting
+from softcell.allocate.survey import survey
+from softcell.api import read
+from softcell.atomic_file import AtomicFile
+from softcell.channel import channel_of
+from softcell.devices import parse_device
+from softcell.durations import Ages
+from softcell.evaluate.datasets import DATASETS, Images
+from softcell.evaluate.inference import batched_outputs
+from softcell.evaluate.measure import measure_image
+from softcell.evaluate.models import TASKS
+from softcell.evaluate.networks import LeNet300, with_weights
+from softcell.evaluate.preprocessing import Augmentation
+from softcell.evaluate.tasks import load_task
+from softcell.evaluate.training import initial_weights
+from softcell.evaluate.trials import Experiment
+from softcell.image.write import write_image
+from softcell.streams import Stream
+from softcell.training import (
+    CrossEntropy,
+    Distillation,
+    ImageBatches,
+    Mixture,
+    NoisyStorage,
+    Objective,
+    Storage,
+    StoredTraining,
+    StoredWeights,
+    train_stored,
+)
+from softcell.weights import StateDictWeights
+
+FILE = Path(__file__).parent / "results/trained-noise.json"
+DEVICE = "pcm-partial-reset"
+HELD_OUT, BATCH, CHIPS = 5_000, 256, 10
+RATES = (1e-3, 3e-3, 6e-3)
+EPOCHS = {"pruning": 4, "distillation": 4}
+TEACHING, TEMPERATURE = 0.9, 4.0
+"""Weight of the divergence from the teacher, 1 less that of the labels; its temperature."""
+
+State = dict[str, np.ndarray]
+
+
+class Laboratory:
+    """Trains networks and stores them."""
+
+    def __init__(self, epochs: Mapping[str, int], checkpoints: Path | None) -> None:
+        self.epochs, self._checkpoints = epochs, checkpoints
+        self._task = load_task("mnist", "lenet-300-100")
+        self._preprocessing = TASKS["mnist"]["lenet-300-100"].preprocessing
+        images = DATASETS["mnist"].training()
+        self._training = Images(images.pixels[:-HELD_OUT], images.labels[:-HELD_OUT])
+        self._held_out = Images(images.pixels[-HELD_OUT:], images.labels[-HELD_OUT:])
+        self._test = DATASETS["mnist"].test(np.arange(DATASETS["mnist"].test_images))
+
+    @cached_property
+    def _taught(self) -> Objective:
+        teacher = Remembering(load_task("mnist", "lenet5").module())
+        divergence = Distillation(teacher, temperature=TEMPERATURE)
+        return Mixture([(1 - TEACHING, CrossEntropy()), (TEACHING, divergence)])
+
+    def rate(self, arm: Arm, seed: int) -> float:
+        """Return the learning rate that is best on the images held out."""
+        found = {
+            rate: self._accuracy(arm, self.train(arm, rate, seed), self._held_out) for rate in RATES
+        }
+        said = ", ".join(f"{rate:g}: {100 * each:.2f} %" for rate, each in found.items())
+        print(f"{arm.label}, held out by learning rate: {said}", flush=True)
+        return max(found, key=found.__getitem__)
+
+    def train(self, arm: Arm, rate: float, seed: int, clean: State | None = None) -> State:
+        """Return a network's float weights, zero where pruned.
+
+        Args:
+            arm: How it is trained.
+            rate: Learning rate.
+            seed: Seed of order, variation, noise and, for students, first weights.
+            clean: The network trained without noise, whose storage shows what noise to train
+                through; None for none.
+        """
+        batches = ImageBatches(
+            self._training,
+            self._preprocessing,
+            augmentation=Augmentation(shift=1, mix=0.0),
+            size=BATCH,
+            seed=seed,
+        )
+        first = self._task.state_dict()
+        if arm.network is Student:
+            first = initial_weights(Student, Stream.of(seed, "student"))
+        noises = {} if clean is None else _noises(arm, clean, seed)
+        stored = StoredWeights(
+            with_weights(arm.network, first), lambda name, _: noises.get(name) or Exact()
+        )
+        steps = self.epochs[arm.family] * batches.epoch
+        noise = "clean" if clean is None else "noise"
+        file = f"{arm.label.replace(' ', '-')}-{noise}-{rate:g}-{seed}.safetensors"
+        train_stored(
+            stored,
+            self._taught if arm.way == "teacher" else CrossEntropy(),
+            batches,
+            StoredTraining(
+                steps=steps, learning_rate=rate, pruning=arm.pruning(steps, batches.epoch)
+            ),
+            seed=seed,
+            checkpoint=self._checkpoints / file if self._checkpoints else None,
+            resume=True,
+        )
+        state = {name: values.numpy() for name, values in stored.module.state_dict().items()}
+        with torch.no_grad():
+            wanted = {name: stored.wanted(name).numpy() for name in stored.names}
+        return {name: np.array(values) for name, values in {**state, **wanted}.items()}
+
+    def measure(self, arm: Arm, state: State, scheme: str, cells: float) -> dict[str, Any]:
+        """Return the result of a network on ten chips."""
+        with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
+            path = Path(folder) / "image.cells"
+            experiment = Experiment(
+                state,
+                lambda given: self._accuracy(arm, given, self._test),
+                parse_device(DEVICE),
+                task="mnist",
+                model="lenet-300-100" if arm.network is LeNet300 else "mlp-60-30",
+                images=len(self._test.labels),
+            )
+            _write(state, scheme, cells, path)
+            return asdict(measure_image(experiment, path, target=cells, seeds=CHIPS))
+
+    def _accuracy(self, arm: Arm, state: Mapping[str, np.ndarray], images: Images) -> float:
+        logits = batched_outputs(
+            with_weights(arm.network, state),
+            torch.from_numpy(images.pixels),
+            self._preprocessing,
+            batch=250,
+        )
+        return float(np.mean(logits.argmax(axis=1) == images.labels))
+
+
+def _noises(arm: Arm, clean: State, seed: int) -> dict[str, Storage]:
+    """Return what the arm's first code does to each matrix of a network, on a chip of its own."""
+    scheme, cells = arm.codes[0]
+    with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
+        path = Path(folder) / "image.cells"
+        _write(clean, scheme, cells, path)
+        back = read(path, seed=1_000 + seed)
+    noises: dict[str, Storage] = {}
+    for name, wanted in clean.items():
+        seen = back[name]
+        masked = scheme in MASKED and not seen[wanted == 0].any()
+        if scheme not in MASKED:
+            # Which rows have how many cells is decided anew for every network.
+            wanted, seen = wanted.reshape(1, -1), seen.reshape(1, -1)
+        if clean[name].ndim > 1:
+            noises[name] = NoisyStorage.like(
+                wanted, seen, seed=seed, label=name, exact_zeros=masked
+            )
+    return noises
+
+
+def _write(state: State, scheme: str, cells: float, path: Path) -> None:
+    with StateDictWeights(state) as weights:
+        device = parse_device(DEVICE)
+        if scheme in MASKED:
+            plan = _masked(weights, scheme, cells)
+        else:
+            plan = make_plan(weights, device, scheme, cells_per_weight=cells)
+        write_image(weights, plan, path)
+
+
+def _masked(weights: StateDictWeights, scheme_name: str, cells: float) -> Plan:
+    """Plan a mask and cells for the weights that are not zero, one for each if need be.
+
+    It is what `make_plan` does, which takes one cell per weight of the whole network and more: a
+    network of few weights would spend them on averaging.
+    """
+    scheme, device, ages = parse_scheme(scheme_name), parse_device(DEVICE), Ages(0.0, 0.0)
+    law = law_for(scheme, device, ages)
+    surveys = tuple(survey(weights, scheme))
+    channel, store = channel_of(device), store_for(scheme, law)
+    setting = Setting(weights, scheme, channel, law, store, surveys, cells)
+    codes = analog_codes(setting)
+    tensors = tuple(
+        TensorPlan(s.info, scheme.kind if s.kind == "analog" else s.kind, codes.get(s.info.name))
+        for s in surveys
+    )
+    return Plan(scheme.name, device, ages, store, tensors, cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="first seed of training")
+    parser.add_argument("--epochs", type=int, help="of every training, in place of ours")
+    parser.add_argument("--checkpoints", type=Path)
+    parser.add_argument("--json", type=Path, default=FILE)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    epochs = {family: args.epochs or epochs for family, epochs in EPOCHS.items()}
+    laboratory = Laboratory(epochs, args.checkpoints)
+    rows: list[dict[str, Any]] = []
+    rates: dict[str, float] = {}
+    for arm in ARMS:
+        if arm.family not in args.family:
+            continue
+        # All pruning has the rate of its first arm; a student of the teacher has one of its own.
+        key = "pruning" if arm.family == "pruning" else arm.label
+        if key not in rates:
+            rates[key] = laboratory.rate(arm, args.seed)
+        # A student of the teacher is also trained at the rate of those of the labels alone.
+        students = arm.family == "distillation"
+        for rate in dict.fromkeys((rates[key], rates[ARMS[-2].label] if students else rates[key])):
+            for seed in range(args.seed, args.seed + args.seeds):
+                rows += run(laboratory, arm, rate, seed)
+                write(args.json, rows)
+
+
+def run(laboratory: Laboratory, arm: Arm, rate: float, seed: int) -> list[dict[str, Any]]:
+    """Train an arm without noise and through it, and return a row for each code."""
+    clock = time.monotonic()
+    rows = []
+    clean: State | None = None
+    for noise in ("without", "through"):
+        state = laboratory.train(arm, rate, seed, clean)
+        clean = state if clean is None else clean
+        for scheme, cells in arm.codes:
+            result = laboratory.measure(arm, state, scheme, cells)
+            rows.append(
+                {
+                    "label": f"{arm.label}, trained {noise} noise",
+                    **asdict(arm),
+                    "noise": noise,
+                    "training_seed": seed,
+                    "learning_rate": rate,
+                    "epochs": laboratory.epochs[arm.family],
+                    "result": result,
+                }
+            )
+            print(
+                f"{rows[-1]['label']}, seed {seed}, {scheme}: "
+                f"{result['cells_per_weight']:.3f} cells, {result['sdr_db']:.1f} dB, float "
+                f"{100 * result['float_accuracy']:.2f} %, stored "
+                f"{100 * result['accuracy_mean']:.2f} %; {time.monotonic() - clock:.0f} s",
+                flush=True,
+            )
+    return rows
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows as JSON, whole or not at all."""
+    file = AtomicFile(path)
+    try:
+        file.write((json.dumps({"rows": rows}, indent=1) + "\n").encode())
+        file.commit()
+    finally:
+        file.discard()
+
+
+if __name__ == "__main__":
+    main()
