@@ -80,13 +80,14 @@ def test_vectors_learn_to_live_with_written_matrices(digits, tmp_path):
 
 def test_parts_that_go_leave_zeros_and_the_rest_learns(digits):
     # The network knows its images: what goes is missed, and made up for.
-    settings = FewCells(0.9, epochs=1, batch=64, plans=1, mix=0.25, drop=("conv2",), drop_epochs=4)
+    settings = FewCells(0.9, epochs=1, batch=64, plans=1, mix=0.25, drop=("conv2",))
+    settings = replace(settings, drop_epochs=4, drop_rate=1e-2)
     lines = []
     network = trained(digits, settings, told=lines.append)
     assert lines[0] == "without conv2"
     assert not network.state["conv2.weight"].any()
     losses = [float(line.split("loss ")[1]) for line in lines if "of 4" in line]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     with pytest.raises(InputError, match="no part"):
         trained(digits, replace(settings, drop=("conv9",)))
 

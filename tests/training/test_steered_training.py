@@ -122,6 +122,19 @@ def test_zeros_stay_zero_once_they_settle(network, batches):
     assert not any(come_back(settled, after) for after in zeros[20:])
 
 
+def test_the_learning_rate_falls_to_zero_before_zeros_settle_and_again_after():
+    training = StoredTraining(steps=100, learning_rate=2.0, settle=0.6)
+    rates = [training.rate(step) for step in range(100)]
+    assert rates[0] == rates[60] == 2.0
+    assert rates[30] == pytest.approx(1.0)
+    assert rates[80] == pytest.approx(1.0)
+    assert rates[59] < 0.01
+    assert all(a > b for a, b in itertools.pairwise(rates[:60]))
+    whole = StoredTraining(steps=100, learning_rate=2.0)
+    assert whole.rate(50) == pytest.approx(1.0)
+    assert whole.rate(100) == pytest.approx(0.0)
+
+
 class Normalised(nn.Module):
     def __init__(self):
         super().__init__()

@@ -55,7 +55,8 @@ def train_for_cells(
     """Train a task's network such that strong digital storage takes few cells.
 
     It starts from a plan made without training, as the joint search makes them: weights quantised
-    through the feedback loop, each row with the step that its sensitivity asks for. Then biases and
+    through the feedback loop, each row with the step that its sensitivity asks for. (If parts of
+    the network are to go, the rest first learns to do without, as floats.) Then biases and
     normalisations are trained with the matrices as they are written; or all of it through the
     quantisation, steps too, the price of a bit steered such that the network ends at the number of
     cells that was asked for.
@@ -85,73 +86,40 @@ def train_for_cells(
         if told:
             told(line)
 
-    model = TASKS[task.name][task.model]
-    machine = "cuda" if torch.cuda.is_available() else "cpu"
-    batches = ImageBatches(
-        DATASETS[task.name].training(),
-        model.preprocessing,
-        augmentation=replace(model.variation, mix=settings.mix),
-        size=settings.batch,
-        seed=seed,
-    )
-    teacher = task if not settings.teacher else load_task(task.name, settings.teacher)
-    distillation = Distillation(teacher.module().to(machine), temperature=settings.temperature)
-    objective = Mixture([(settings.labels, CrossEntropy()), (1 - settings.labels, distillation)])
-
-    def run(stored: StoredWeights, training: StoredTraining, kept: Path | None) -> None:
-        losses: list[float] = []
-
-        def show(at: TrainingProgress) -> None:
-            losses.append(at.loss)
-            if progress:
-                progress("training steps", at.step, at.steps)
-            if at.step % batches.epoch == 0 or at.step == at.steps:
-                bits = f", {at.bits_per_weight:.4f} bits per weight" if at.bits_per_weight else ""
-                done, epochs = at.step / batches.epoch, at.steps / batches.epoch
-                say(f"epoch {done:g} of {epochs:g}: loss {np.mean(losses):.4f}{bits}")
-                losses.clear()
-
-        train_stored(
-            *(stored, objective, batches, training),
-            seed=seed,
-            checkpoint=kept,
-            resume=resume,
-            progress=show,
-        )
-
-    def steps(epochs: float) -> int:
-        return max(round(epochs * batches.epoch), 1)
-
+    course = _Course(task, settings, seed=seed, resume=resume, say=say, progress=progress)
     given = task.state_dict()
     if settings.drop:
         say(f"without {', '.join(settings.drop)}")
-        smaller = _without(task, settings, machine)
+        smaller = _without(task, settings).to(course.machine)
         training = StoredTraining(
-            steps=steps(settings.drop_epochs),
+            steps=course.steps(settings.drop_epochs),
             learning_rate=settings.drop_rate,
             bfloat16=settings.bfloat16,
         )
-        run(smaller, training, checkpoint and checkpoint.with_stem(f"{checkpoint.stem}.drop"))
+        course.run(
+            smaller, training, checkpoint and checkpoint.with_stem(f"{checkpoint.stem}.drop")
+        )
         given = smaller.to("cpu").state()
     begun = start_of(task, device, ages, settings, given=given, progress=progress)
     say(f"start: {begun.cells:.4f} cells per weight without training through storage")
-    module = with_weights(model.network, begun.latent).to(machine)
+    module = with_weights(TASKS[task.name][task.model].network, begun.latent)
     stored = StoredWeights(module, lambda matrix, weight: _storage(begun, matrix, weight, settings))
+    through = settings.matrices
     training = StoredTraining(
-        steps=steps(settings.epochs),
+        steps=course.steps(settings.epochs),
         learning_rate=settings.learning_rate,
-        price=settings.price if settings.matrices else 0.0,
+        price=settings.price if through else 0.0,
         warm_up=settings.warm_up,
-        target_bits=_target(stored, begun, settings) if settings.matrices else None,
-        settle=settings.settle if settings.matrices else 1.0,
+        target_bits=_target(stored, begun, settings) if through else None,
+        settle=settings.settle if through else 1.0,
         bfloat16=settings.bfloat16,
         storage_rate=settings.storage_rate,
     )
-    run(stored, training, checkpoint)
+    course.run(stored.to(course.machine), training, checkpoint)
     plan = _plan(stored.to("cpu"), begun, device, ages)
     say(f"trained: {plan.target:.4f} cells per weight")
-    goal = f"{settings.cells:g} cells per weight, by training"
     stays = Recipe(states=begun.states, trade_off=0.0, vector_bits=VECTOR_BITS)
+    goal = f"{settings.cells:g} cells per weight, by training"
     about = PlanSettings(stays, False, task.name, task.model, goal)
     file = PlanFile(plan, "", about.values(), {})
     return TrainedNetwork(
@@ -159,14 +127,76 @@ def train_for_cells(
     )
 
 
-def _without(task: Task, settings: FewCells, machine: str) -> StoredWeights:
+class _Course:
+    """Trains a task's network, as often as needed, and tells of each epoch."""
+
+    def __init__(
+        self,
+        task: Task,
+        settings: FewCells,
+        *,
+        seed: int,
+        resume: bool,
+        say: Callable[[str], None],
+        progress: Progress | None,
+    ) -> None:
+        self.machine = "cuda" if torch.cuda.is_available() else "cpu"
+        self._seed, self._resume, self._say, self._progress = seed, resume, say, progress
+        model = TASKS[task.name][task.model]
+        self._batches = ImageBatches(
+            DATASETS[task.name].training(),
+            model.preprocessing,
+            augmentation=replace(model.variation, mix=settings.mix),
+            size=settings.batch,
+            seed=seed,
+        )
+        teacher = task if not settings.teacher else load_task(task.name, settings.teacher)
+        taught = Distillation(teacher.module().to(self.machine), temperature=settings.temperature)
+        share = settings.labels
+        self._objective = Mixture([(share, CrossEntropy()), (1 - share, taught)])
+
+    def steps(self, epochs: float) -> int:
+        """Return the steps of so many epochs."""
+        return max(round(epochs * self._batches.epoch), 1)
+
+    def run(self, stored: StoredWeights, training: StoredTraining, kept: Path | None) -> None:
+        """Train a network, with a checkpoint."""
+        losses: list[float] = []
+        epoch, before = self._batches.epoch, 0
+
+        def show(at: TrainingProgress) -> None:
+            nonlocal before
+            if not before and at.step > 1:
+                self._say(f"resumed after {at.step - 1} steps")
+            before = at.step
+            losses.append(at.loss)
+            if self._progress:
+                self._progress("training steps", at.step, at.steps)
+            if at.step % epoch == 0 or at.step == at.steps:
+                bits = f", {at.bits_per_weight:.4f} bits per weight" if at.bits_per_weight else ""
+                mean = np.mean(losses)
+                self._say(
+                    f"epoch {at.step / epoch:g} of {at.steps / epoch:g}: loss {mean:.4f}{bits}"
+                )
+                losses.clear()
+
+        train_stored(
+            *(stored, self._objective, self._batches, training),
+            seed=self._seed,
+            checkpoint=kept,
+            resume=self._resume,
+            progress=show,
+        )
+
+
+def _without(task: Task, settings: FewCells) -> StoredWeights:
     """Return the float network without the parts that go, corrected for their absence."""
     state = task.state_dict()
     for name, values in state.items():
         if values.ndim > 1 and any(name.startswith(f"{part}.") for part in settings.drop):
             values[:] = 0
     state |= task_correction(task)(state)
-    module = with_weights(TASKS[task.name][task.model].network, state).to(machine)
+    module = with_weights(TASKS[task.name][task.model].network, state)
     stored = StoredWeights(module, lambda *_: FloatStorage())
     stored.drop(settings.drop)
     return stored

@@ -97,7 +97,7 @@ _SMALL = {
     "matrices": True,
     "plans": 1,
     "above": 0.24,
-    "epochs": 50.0,
+    "epochs": 52.0,
     "batch": 256,
     "storage_rate": 3.0,
     "by_row": False,
@@ -105,7 +105,8 @@ _SMALL = {
     "labels": 0.5,
     "mix": 0.0,
     "price": 1.0,
-    "warm_up": 0.6,
+    "warm_up": 0.3,
+    "settle": 0.77,
     "bfloat16": False,
 }
 

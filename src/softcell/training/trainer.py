@@ -104,8 +104,15 @@ class StoredTraining:
             )
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step: learning_rate (1 + cos(pi step / steps)) / 2."""
-        return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
+        """Return the learning rate of a step: learning_rate (1 + cos(pi t)) / 2, t from 0 to 1.
+
+        Where zeros settle on the way it begins anew, for the others to move once more.
+        """
+        settled = round(self.settle * self.steps)
+        begin, end = 0, self.steps
+        if 0 < settled < self.steps:
+            begin, end = (settled, self.steps) if step >= settled else (0, settled)
+        return self.learning_rate * (1 + math.cos(math.pi * (step - begin) / (end - begin))) / 2
 
     def price_at(self, step: int) -> float:
         """Return the price of a step."""
