@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from train_lookup_page import lookup_page
+from trained_noise_page import trained_noise
 from trained_page import trained
 
 from softcell.allocate import CONVENTIONAL, SCHEMES
@@ -186,7 +188,7 @@ def page() -> str:
         path = FOLDER / f"{run.name}.json"
         if path.exists() and (rows := read_results(path)):
             parts.append(section(rows))
-    parts += [trained(), searched(), ablations(), peers()]
+    parts += [trained(), lookup_page(), trained_noise(), searched(), ablations(), peers()]
     return "\n".join(part for part in parts if part)
 
 

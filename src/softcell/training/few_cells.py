@@ -34,8 +34,8 @@ from softcell.training.trained_network import TrainedNetwork
 from softcell.training.trainer import StoredTraining, TrainingProgress, train_stored
 from softcell.training.written import WrittenStorage
 
-_SPARE = 0.01
-"""Part of the bits that training does without, since it ends near its target, not on it."""
+_SPARE = 0.02
+"""Part of the cells that training does without, since it ends near its target, not on it."""
 
 
 def train_for_cells(
@@ -110,7 +110,7 @@ def train_for_cells(
         learning_rate=settings.learning_rate,
         price=settings.price if through else 0.0,
         warm_up=settings.warm_up,
-        target_bits=_target(stored, begun, settings) if through else None,
+        target_bits=_target(stored, begun, settings, device, ages) if through else None,
         settle=settings.settle if through else 1.0,
         bfloat16=settings.bfloat16,
         storage_rate=settings.storage_rate,
@@ -208,17 +208,20 @@ def _storage(begun: Start, matrix: str, weight: Tensor, settings: FewCells) -> S
     return WrittenStorage(weight)
 
 
-def _target(stored: StoredWeights, begun: Start, settings: FewCells) -> float:
+def _target(
+    stored: StoredWeights, begun: Start, settings: FewCells, device: Device, ages: Ages
+) -> float:
     """Return the bits of the matrices, over all weights, at the cells that are asked for."""
+    plan = _plan(stored, begun, device, ages)
     before = float(stored.bits().detach()) / stored.weights
     # A store takes whole code words: what a cell more or less holds comes from large counts.
     large = 10**6
-    rate = 8 * large / begun.plan.store.cells(large)
-    wanted = before + (1 - _SPARE) * rate * (settings.cells - begun.cells)
+    rate, cells = 8 * large / plan.store.cells(large), float(plan.target or 0)
+    wanted = before + rate * ((1 - _SPARE) * settings.cells - cells)
     if wanted <= 0:
         raise InputError(
             f"{settings.cells:g} cells per weight are too few: what is stored besides the "
-            f"matrices takes {begun.cells - before / rate:.4f}"
+            f"matrices takes {cells - before / rate:.4f}"
         )
     return wanted
 
