@@ -47,7 +47,7 @@ def test_the_price_rises_above_the_target_and_falls_below():
 
 def test_a_steered_price_settles_where_bits_answer_to_it():
     # Bits that follow the logarithm of the price, as at high rate, a hundredth of the way a step.
-    price = SteeredPrice(0.01)
+    price = SteeredPrice(0.05)
     bits = [4.0]
     for _ in range(4000):
         price.see(bits=bits[-1], wanted=1.5)

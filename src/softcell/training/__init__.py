@@ -12,11 +12,7 @@ from softcell.training.quantised import QuantisedStorage
 from softcell.training.settings import FewCells, settings_for
 from softcell.training.storage import FloatStorage, Storage
 from softcell.training.stored_weights import StoredWeights
-from softcell.training.trained_network import (
-    TrainedNetwork,
-    trained_network,
-    trained_networks,
-)
+from softcell.training.trained_network import TrainedNetwork, trained_networks
 from softcell.training.trained_results import measure_trained
 from softcell.training.trainer import StoredTraining, TrainingProgress, train_stored
 from softcell.training.written import WrittenStorage
@@ -45,7 +41,6 @@ __all__ = [
     "settings_for",
     "train_for_cells",
     "train_stored",
-    "trained_network",
     "trained_networks",
     "write_checkpoint",
 ]
