@@ -22,7 +22,9 @@ The networks that come with softcell, trained through the storage that they live
 their plans, read back and measured anew by `softcell results --trained`. *float32 %* is the
 accuracy of the task's own network, *drop* what is lost against it in points, and *x under* how many
 times fewer cells a network takes than the task's own on conventional cells. Everything is counted,
-over all weights of the network. Networks that are stored error-free are alike on all chips."""
+over all weights of the network. Networks that are stored error-free are alike on all chips. How
+networks are trained was settled with some of these accuracies in view; no training has seen a test
+image."""
 
 _COMMANDS = """\
 The commands that made them, which train them again:
