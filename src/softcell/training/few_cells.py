@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from softcell.allocate import Plan, Progress
 from softcell.allocate.plan_file import PlanFile
+from softcell.codes.digital import NUMBER_FORMATS
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
@@ -24,6 +26,7 @@ from softcell.search import Recipe
 from softcell.search.record import PlanSettings
 from softcell.training.grid_plan import plan_of_grid
 from softcell.training.image_batches import ImageBatches
+from softcell.training.matrix_steps import State
 from softcell.training.objectives import CrossEntropy, Distillation, Mixture
 from softcell.training.quantised import QuantisedStorage
 from softcell.training.settings import FewCells
@@ -122,9 +125,8 @@ def train_for_cells(
     goal = f"{settings.cells:g} cells per weight, by training"
     about = PlanSettings(stays, False, task.name, task.model, goal)
     file = PlanFile(plan, "", about.values(), {})
-    return TrainedNetwork(
-        name, task.name, task.model, stored.state(), file, command, seed, tuple(log)
-    )
+    state = _decoded(stored.state(), plan)
+    return TrainedNetwork(name, task.name, task.model, state, file, command, seed, tuple(log))
 
 
 class _Course:
@@ -206,6 +208,17 @@ def _storage(begun: Start, matrix: str, weight: Tensor, settings: FewCells) -> S
     if settings.matrices:
         return QuantisedStorage(weight, step=begun.steps[matrix])
     return WrittenStorage(weight)
+
+
+def _decoded(state: State, plan: Plan) -> dict[str, NDArray[np.float32]]:
+    """Return a network whose vectors, too, are as they come back from error-free storage."""
+    seen = dict(state)
+    for tensor in plan.tensors:
+        name = tensor.info.name
+        if tensor.kind in NUMBER_FORMATS:
+            number_format = NUMBER_FORMATS[tensor.kind]
+            seen[name] = number_format.decode(number_format.encode(state[name]), tensor.info.shape)
+    return seen
 
 
 def _target(
