@@ -5,7 +5,7 @@ import json
 import pytest
 
 NETWORK = ("--task", "digits", "--target-cells", "1.0")
-SHORT = ("--epochs", "2", "--set", "above=0")
+SHORT = ("--set", "epochs=2", "--set", "above=0")
 
 
 @pytest.fixture(scope="module")

@@ -120,8 +120,8 @@ def train(
     from softcell.training.few_cells import train_for_cells
     from softcell.training.settings import settings_for
 
-    own = _changes(changes or [])
-    settings = settings_for(task, target_cells, epochs=epochs, teacher=teacher or None, **own)
+    own = {"epochs": epochs, "teacher": teacher or None} | _changes(changes or [])
+    settings = settings_for(task, target_cells, **own)
     chosen = model or next(iter(TASKS.get(task, {})), "")
     path = output or Path(f"{chosen}.safetensors")
     if path.suffix != ".safetensors":
