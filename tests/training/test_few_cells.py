@@ -59,6 +59,9 @@ def test_an_interrupted_run_ends_as_another(digits, tmp_path):
         np.testing.assert_array_equal(resumed.state[name], values)
     with pytest.raises(InputError, match="another training"):
         trained(digits, settings, seed=6, checkpoint=path, resume=True)
+    other = replace(settings, temperature=3.0)
+    with pytest.raises(InputError, match="another training"):
+        trained(digits, other, seed=5, checkpoint=path, resume=True)
 
 
 def test_vectors_learn_to_live_with_written_matrices(digits, tmp_path):

@@ -23,6 +23,7 @@ from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.tasks import Task, load_task
 from softcell.search import Recipe
+from softcell.search.goal import NOW
 from softcell.search.record import PlanSettings
 from softcell.training.grid_plan import plan_of_grid
 from softcell.training.image_batches import ImageBatches
@@ -48,7 +49,7 @@ def train_for_cells(
     *,
     name: str,
     command: str,
-    ages: Ages = Ages(0.0, 0.0),  # noqa: B008  frozen
+    ages: Ages = NOW,
     seed: int = 0,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -89,7 +90,9 @@ def train_for_cells(
         if told:
             told(line)
 
-    course = _Course(task, settings, seed=seed, resume=resume, say=say, progress=progress)
+    course = _Course(
+        *(task, settings, device, ages), seed=seed, resume=resume, say=say, progress=progress
+    )
     given = task.state_dict()
     if settings.drop:
         say(f"without {', '.join(settings.drop)}")
@@ -136,6 +139,8 @@ class _Course:
         self,
         task: Task,
         settings: FewCells,
+        device: Device,
+        ages: Ages,
         *,
         seed: int,
         resume: bool,
@@ -144,6 +149,8 @@ class _Course:
     ) -> None:
         self.machine = "cuda" if torch.cuda.is_available() else "cpu"
         self._seed, self._resume, self._say, self._progress = seed, resume, say, progress
+        # A checkpoint also holds what was written, which is of one number of cells and one device.
+        self._about = f"{task.name} {task.model}, {device.name}, {ages}, {settings}"
         model = TASKS[task.name][task.model]
         self._batches = ImageBatches(
             DATASETS[task.name].training(),
@@ -187,6 +194,7 @@ class _Course:
             seed=self._seed,
             checkpoint=kept,
             resume=self._resume,
+            about=self._about,
             progress=show,
         )
 

@@ -141,6 +141,7 @@ def train_stored(
     seed: int,
     checkpoint: Path | None = None,
     resume: bool = False,
+    about: str = "",
     progress: Callable[[TrainingProgress], None] | None = None,
 ) -> None:
     """Train a stored network in place, and leave it in evaluation mode.
@@ -157,7 +158,8 @@ def train_stored(
         checkpoint: File that keeps the state, every so many steps and at the end.
         resume: Go on from the checkpoint if there is one, to the result that an uninterrupted
             training has. It must have been written with the same settings, seed and objective;
-            settings and seed are compared.
+            settings, seed and `about` are compared.
+        about: What else tells this training from others, such as its objective.
         progress: Called after each step.
 
     Raises:
@@ -166,7 +168,7 @@ def train_stored(
         SoftcellError: The training diverged. The network is as it then was; the last checkpoint
             is of a step before.
     """
-    identity = {"training": repr(training), "seed": str(seed)}
+    identity = {"training": repr(training), "seed": str(seed), "about": about}
     optimiser = _optimiser(stored, training)
     stream = Stream.of(seed, "stored training")
     rate = _Rate(training)
