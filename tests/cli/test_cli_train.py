@@ -53,6 +53,8 @@ def test_the_kept_command_makes_the_same_network(softcell, place):
     ("arguments", "message"),
     [
         (("--epochs", "3"), "--target-cells"),
+        (("--teacher", "cnn"), "--target-cells"),
+        (("--target-cells", "1", "--teacher", "resnet9"), "resnet9"),
         (("--target-cells", "1", "--set", "speed=3"), "no setting 'speed'"),
         (("--target-cells", "1", "--set", "batch=many"), "is no int"),
         (("--target-cells", "1", "--set", "room=0.7"), "room"),
@@ -67,10 +69,11 @@ def test_mistakes(softcell, arguments, message):
     assert message in told.err
 
 
-def test_a_checkpoint_that_is_there_is_not_lost(softcell, place):
-    left = place / "other.checkpoint.safetensors"
+@pytest.mark.parametrize("kind", [".checkpoint", ".checkpoint.drop"])
+def test_a_checkpoint_that_is_there_is_not_lost(softcell, tmp_path, kind):
+    left = tmp_path / f"other{kind}.safetensors"
     left.write_bytes(b"precious")
-    path = str(place / "other.safetensors")
+    path = str(tmp_path / "other.safetensors")
     told = softcell("train", *NETWORK, "-o", path)
     assert told.status == 2
     assert "--resume" in told.err

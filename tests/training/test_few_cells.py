@@ -7,7 +7,7 @@ from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.evaluate.tasks import load_task
-from softcell.training.few_cells import train_for_cells
+from softcell.training.few_cells import left_files, train_for_cells
 from softcell.training.settings import FewCells, settings_for
 from softcell.training.start import start_of
 from softcell.training.trained_network import TrainedNetwork
@@ -41,7 +41,7 @@ def test_a_network_ends_at_its_number_of_cells(digits, tmp_path):
 
 
 def test_an_interrupted_run_ends_as_another(digits, tmp_path):
-    settings = replace(settings_for("digits", 2.0, epochs=12, above=0.0), batch=32)
+    settings = replace(settings_for("digits", 2.0, epochs=7, above=0.0), batch=16)
     whole = trained(digits, settings, seed=5)
     path = tmp_path / "checkpoint.safetensors"
 
@@ -52,9 +52,17 @@ def test_an_interrupted_run_ends_as_another(digits, tmp_path):
         if what == "training steps" and path.exists():
             raise StopError
 
+    lines = []
+
     with pytest.raises(StopError):
-        trained(digits, settings, seed=5, checkpoint=path, progress=stop)
+        trained(digits, settings, seed=5, checkpoint=path, progress=stop, told=lines.append)
+    assert len(lines) > 2
+    assert len(left_files(path)) == 2
     resumed = trained(digits, settings, seed=5, checkpoint=path, resume=True)
+    # The log, too, is of the whole training.
+    assert resumed.log[: len(lines)] == tuple(lines)
+    assert resumed.log[len(lines)].startswith("resumed after")
+    assert resumed.log[-1] == whole.log[-1]
     for name, values in whole.state.items():
         np.testing.assert_array_equal(resumed.state[name], values)
     with pytest.raises(InputError, match="another training"):
@@ -93,6 +101,17 @@ def test_parts_that_go_leave_zeros_and_the_rest_learns(digits):
     assert losses[-1] < 0.9 * losses[0]
     with pytest.raises(InputError, match="no part"):
         trained(digits, replace(settings, drop=("conv9",)))
+
+
+def test_teachers_are_asked_together(digits):
+    settings = FewCells(1.2, epochs=1, batch=64, plans=1, mix=0.25)
+    alone, both = (
+        trained(digits, replace(settings, teachers=("cnn",) * number)).log for number in (1, 2)
+    )
+    # The mean answer of the same network twice is its own.
+    assert alone == both
+    with pytest.raises(InputError, match="resnet9"):
+        trained(digits, replace(settings, teachers=("cnn", "resnet9")))
 
 
 def test_too_few_cells_are_refused(digits):

@@ -51,8 +51,20 @@ def test_the_teacher_is_a_frozen_copy():
     outputs = OUTPUTS.clone().requires_grad_()
     objective(outputs, X, LABELS).backward()
     assert outputs.grad is not None
-    assert all(each.grad is None for each in objective.teacher.parameters())
-    assert not objective.teacher.training
+    (kept,) = objective.teachers
+    assert all(each.grad is None for each in kept.parameters())
+    assert not kept.training
+
+
+def test_of_several_teachers_the_mean_probabilities_are_taught():
+    first, second = teacher(), teacher()
+    second.weight.data = torch.tensor([[0.0, -1.0], [2.0, 0.5], [0.0, 1.0]])
+    logits = [each(X).detach().double().numpy() for each in (first, second)]
+    p = sum(softmax(each / 2) for each in logits) / 2
+    q = softmax(OUTPUTS.double().numpy() / 2)
+    expected = 4 * (p * np.log(p / q)).sum(axis=1).mean()
+    objective = Distillation(first, second, temperature=2.0)
+    assert objective(OUTPUTS, X, LABELS).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_mixture():
@@ -67,6 +79,7 @@ def test_mixture():
     [
         lambda: CrossEntropy(1.0),
         lambda: Distillation(teacher(), temperature=0.0),
+        lambda: Distillation(),
         lambda: Mixture([]),
         lambda: Mixture([(-1.0, CrossEntropy())]),
     ],

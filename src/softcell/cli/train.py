@@ -56,14 +56,15 @@ def train(
         float | None,
         typer.Option("--epochs", help="Times that the training images are gone through."),
     ] = None,
-    teacher: Annotated[
-        str,
+    teachers: Annotated[
+        list[str] | None,
         typer.Option(
             "--teacher",
             metavar="MODEL",
-            help="Larger model of the task to distil from; by default the float network itself.",
+            help="Model of the task to distil from, by default the float network itself; of "
+            "several the mean answer.",
         ),
-    ] = "",
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,7 +108,7 @@ def train(
       softcell train --task mnist --model lenet5
     """
     if target_cells is None:
-        if output or epochs is not None or teacher or changes or resume or compact:
+        if output or epochs is not None or teachers or changes or resume or compact:
             raise InputError(
                 "--output, --epochs, --teacher, --set, --resume and --compact are for training for "
                 "few cells; give --target-cells, too"
@@ -117,10 +118,10 @@ def train(
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
     from softcell.evaluate.tasks import TASKS, load_task
-    from softcell.training.few_cells import train_for_cells
+    from softcell.training.few_cells import left_files, train_for_cells
     from softcell.training.settings import settings_for
 
-    own = {"epochs": epochs, "teacher": teacher or None} | _changes(changes or [])
+    own = {"epochs": epochs, "teachers": tuple(teachers or ()) or None} | _changes(changes or [])
     settings = settings_for(task, target_cells, **own)
     chosen = model or next(iter(TASKS.get(task, {})), "")
     path = output or Path(f"{chosen}.safetensors")
@@ -128,10 +129,10 @@ def train(
         raise InputError(f"the output's name ends in .safetensors, got {path}")
     require_writable(path)
     checkpoint = path.with_name(f"{path.stem}.checkpoint.safetensors")
-    if checkpoint.exists() and not resume:
+    for left in [] if resume else left_files(checkpoint):
         raise InputError(
-            f"{checkpoint} is there, of a training that was interrupted: go on with --resume, or "
-            "remove it"
+            f"{left} is there, of a training that was interrupted: go on with --resume, or remove "
+            "it"
         )
     with progress_bars() as progress:
         loaded = load_task(task, chosen, progress=counting(progress, "training"))
@@ -141,7 +142,7 @@ def train(
             settings,
             name=path.stem,
             command=_command(
-                task, chosen, target_cells, device, age, epochs, teacher, changes, seed
+                task, chosen, target_cells, device, age, epochs, teachers, changes, seed
             ),
             ages=parse_ages(age),
             seed=seed,
@@ -151,8 +152,8 @@ def train(
             progress=progress,
         )
         network.save(path.parent, compact=compact)
-        for left in (checkpoint, checkpoint.with_stem(f"{checkpoint.stem}.drop")):
-            left.unlink(missing_ok=True)
+        for left in left_files(checkpoint):
+            left.unlink()
         _tell(path, loaded, network, settings, as_json)
 
 
@@ -233,7 +234,7 @@ def _command(
     device: str,
     age: str,
     epochs: float | None,
-    teacher: str,
+    teachers: list[str] | None,
     changes: list[str] | None,
     seed: int,
 ) -> str:
@@ -242,7 +243,8 @@ def _command(
     parts += ["--device", device] if device != DEFAULT_DEVICE else []
     parts += ["--age", age] if age != "0" else []
     parts += ["--epochs", f"{epochs:g}"] if epochs is not None else []
-    parts += ["--teacher", teacher] if teacher else []
+    for model_name in teachers or []:
+        parts += ["--teacher", model_name]
     for text in changes or []:
         parts += ["--set", text]
     return shlex.join([*parts, "--seed", str(seed)])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from softcell.allocate import Plan, Progress
 from softcell.allocate.plan_file import PlanFile
+from softcell.atomic_file import AtomicFile
 from softcell.codes.digital import NUMBER_FORMATS
 from softcell.devices import Device
 from softcell.durations import Ages
@@ -40,6 +41,15 @@ from softcell.training.written import WrittenStorage
 
 _SPARE = 0.02
 """Part of the cells that training does without, since it ends near its target, not on it."""
+
+
+def left_files(checkpoint: Path) -> list[Path]:
+    """Return the files that an interrupted training may leave, those that are there.
+
+    They are the checkpoint, that of the training without the parts that go, and the log.
+    """
+    each = [checkpoint, _without_parts(checkpoint), _log_file(checkpoint)]
+    return [path for path in each if path.exists()]
 
 
 def train_for_cells(
@@ -73,7 +83,7 @@ def train_for_cells(
         command: Command that it is made by, for the record.
         ages: Ages at which the cells are read.
         seed: Seed of the images' order and variation.
-        checkpoint: File that keeps the state of the training.
+        checkpoint: File that keeps the state of the training; the log is kept beside it.
         resume: Go on from it, if it is there.
         told: Called with each line of the log.
         progress: Called as the work goes on.
@@ -83,12 +93,8 @@ def train_for_cells(
         InfeasibleError: There are too few cells for what is stored besides the matrices.
         SoftcellError: The training diverged.
     """
-    log: list[str] = []
-
-    def say(line: str) -> None:
-        log.append(line)
-        if told:
-            told(line)
+    log = _Log(checkpoint and _log_file(checkpoint), resume, told)
+    say = log.say
 
     course = _Course(
         *(task, settings, device, ages), seed=seed, resume=resume, say=say, progress=progress
@@ -102,9 +108,7 @@ def train_for_cells(
             learning_rate=settings.drop_rate,
             bfloat16=settings.bfloat16,
         )
-        course.run(
-            smaller, training, checkpoint and checkpoint.with_stem(f"{checkpoint.stem}.drop")
-        )
+        course.run(smaller, training, checkpoint and _without_parts(checkpoint))
         given = smaller.to("cpu").state()
     begun = start_of(task, device, ages, settings, given=given, progress=progress)
     say(f"start: {begun.cells:.4f} cells per weight without training through storage")
@@ -129,7 +133,36 @@ def train_for_cells(
     about = PlanSettings(stays, False, task.name, task.model, goal)
     file = PlanFile(plan, "", about.values(), {})
     state = _decoded(stored.state(), plan)
-    return TrainedNetwork(name, task.name, task.model, state, file, command, seed, tuple(log))
+    return TrainedNetwork(name, task.name, task.model, state, file, command, seed, tuple(log.lines))
+
+
+def _without_parts(checkpoint: Path) -> Path:
+    return checkpoint.with_stem(f"{checkpoint.stem}.drop")
+
+
+def _log_file(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".log")
+
+
+class _Log:
+    """Lines of a training, kept in a file as they are told, so that a resumed one has them all."""
+
+    def __init__(self, path: Path | None, resume: bool, told: Callable[[str], None] | None) -> None:
+        self._path, self._told = path, told
+        before = path is not None and resume and path.exists()
+        self.lines = path.read_text(encoding="utf-8").splitlines() if path and before else []
+
+    def say(self, line: str) -> None:
+        """Add a line. One that a training says again when it is resumed is there already."""
+        if self._told:
+            self._told(line)
+        if line in self.lines:
+            return
+        self.lines.append(line)
+        if self._path is not None:
+            file = AtomicFile(self._path)
+            file.write("".join(f"{each}\n" for each in self.lines).encode())
+            file.commit()
 
 
 class _Course:
@@ -159,8 +192,10 @@ class _Course:
             size=settings.batch,
             seed=seed,
         )
-        teacher = task if not settings.teacher else load_task(task.name, settings.teacher)
-        taught = Distillation(teacher.module().to(self.machine), temperature=settings.temperature)
+        teachers = [load_task(task.name, each) for each in settings.teachers] or [task]
+        taught = Distillation(
+            *(each.module().to(self.machine) for each in teachers), temperature=settings.temperature
+        )
         share = settings.labels
         self._objective = Mixture([(share, CrossEntropy()), (1 - share, taught)])
 

@@ -51,33 +51,37 @@ class CrossEntropy:
 
 
 class Distillation:
-    """The divergence from a teacher's probabilities, softened by a temperature T.
+    """The divergence from the mean probabilities of teachers, softened by a temperature T.
 
-    T^2 * mean of sum p log(p / q),  p = softmax(teacher / T),  q = softmax(outputs / T)
+    T^2 * mean of sum p log(p / q),  p = mean of softmax(teacher / T),  q = softmax(outputs / T)
 
     With the clean network itself as the teacher it is self-distillation.
 
     Args:
-        teacher: The teacher; a frozen copy of it is kept.
+        teachers: The teachers, at least one; frozen copies of them are kept.
         temperature: T, above 0.
 
     Raises:
-        InputError: The temperature is out of range.
+        InputError: There is no teacher, or the temperature is out of range.
 
     Source:
         Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv 1503.02531.
     """
 
-    def __init__(self, teacher: nn.Module, *, temperature: float = 1.0) -> None:
+    def __init__(self, *teachers: nn.Module, temperature: float = 1.0) -> None:
+        if not teachers:
+            raise InputError("there is no teacher to distil from; give one or more")
         if not (math.isfinite(temperature) and temperature > 0):
             raise InputError(f"the temperature must be above 0, got {temperature}")
-        self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
+        self.teachers = [copy.deepcopy(each).eval().requires_grad_(False) for each in teachers]
         self.temperature = temperature
 
     def __call__(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean divergence."""
         with torch.no_grad():
-            p = (self.teacher(inputs).float() / self.temperature).log_softmax(dim=1)
+            logits = torch.stack([each(inputs).float() for each in self.teachers])
+            each_p = (logits / self.temperature).log_softmax(dim=2)
+            p = each_p.logsumexp(dim=0) - math.log(len(self.teachers))
         q = (outputs.float() / self.temperature).log_softmax(dim=1)
         divergence = functional.kl_div(q, p, reduction="batchmean", log_target=True)
         return self.temperature**2 * divergence

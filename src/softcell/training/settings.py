@@ -34,14 +34,15 @@ class FewCells:
             plan has put it; from 0 to below 0.5. Far from the edges weights move when training
             means it, near them at once.
         labels: Weight of the cross-entropy of labels, from 0 to 1; the rest is that of the
-            divergence from the teacher.
+            divergence from the teachers.
         temperature: Of that divergence.
         mix: Largest share of another image in each, from 0 to 0.5; for training without labels.
         price: Nats that a bit for every weight is worth at the start.
         warm_up: Part of the training in which the bits go to their target.
         settle: Part of it after which zeros stay zero.
         bfloat16: Do the network's arithmetic in bfloat16.
-        teacher: Model of the same task to distil from; "" for the network itself.
+        teachers: Models of the same task whose mean probabilities are what is distilled; none for
+            the network itself.
 
     Raises:
         InputError: A value is out of range.
@@ -67,7 +68,7 @@ class FewCells:
     warm_up: float = 0.3
     settle: float = 0.8
     bfloat16: bool = True
-    teacher: str = ""
+    teachers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (
