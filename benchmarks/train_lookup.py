@@ -62,6 +62,10 @@ INGREDIENTS: dict[str, tuple[Way | None, tuple[str, ...]]] = {
         MAIN["resnet20"],
         ("open", "open, corrected", "closed"),
     ),
+    "trained through it at the labels": (
+        replace(MAIN["resnet20"], distilled=False),
+        ("closed",),
+    ),
     "trained without noise": (replace(MAIN["resnet20"], cells=None), ("closed",)),
 }
 """Training, and the ways through the feedback loop."""
