@@ -49,11 +49,27 @@ def test_the_kept_command_makes_the_same_network(softcell, place):
     assert TrainedNetwork.load(second).digest == network.digest
 
 
+def test_a_trained_network_is_trained_on(softcell, place):
+    from softcell.training.trained_network import TrainedNetwork
+
+    first, second = place / "begun.safetensors", place / "done.safetensors"
+    softcell("train", *NETWORK, *SHORT, "-o", str(first))
+    softcell("train", *NETWORK, *SHORT, "--from", str(first), "-o", str(second), "--compact")
+    before, after = TrainedNetwork.load(first), TrainedNetwork.load(second)
+    assert after.digest != before.digest
+    assert after.log[: len(before.log)] == before.log
+    begun, done = after.command.split(" && ")
+    assert begun == f"{before.command} --output begun.safetensors"
+    assert done.endswith("--from begun.safetensors")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--epochs", "3"), "--target-cells"),
         (("--teacher", "cnn"), "--target-cells"),
+        (("--from", "small.safetensors"), "--target-cells"),
+        (("--target-cells", "1", "--from", "nothing.safetensors"), "nothing.safetensors"),
         (("--target-cells", "1", "--teacher", "resnet9"), "resnet9"),
         (("--target-cells", "1", "--set", "speed=3"), "no setting 'speed'"),
         (("--target-cells", "1", "--set", "batch=many"), "is no int"),

@@ -89,6 +89,27 @@ def test_vectors_learn_to_live_with_written_matrices(digits, tmp_path):
         np.testing.assert_array_equal(again.state[name], values)
 
 
+def test_training_goes_on_from_a_trained_network(digits, tmp_path):
+    settings = FewCells(1.2, epochs=2, batch=64, plans=1, mix=0.25)
+    first = trained(digits, settings)
+    path = tmp_path / "checkpoint.safetensors"
+    kept = {"checkpoint": path, "source": TrainedNetwork.load(first.save(tmp_path))}
+    second = trained(digits, settings, **kept)
+    assert second.plan.plan.target == pytest.approx(first.plan.plan.target, rel=1e-3)
+    for name, values in first.state.items():
+        same = np.array_equal(second.state[name], values)
+        assert same == (values.ndim > 1 or "running" in name), name
+    assert second.log[: len(first.log)] == first.log
+    assert second.log[len(first.log)].startswith("on from")
+    # It begins with what the first has learnt.
+    losses = [float(line.split("loss ")[1]) for line in second.log if "of 2" in line]
+    assert losses[2] < losses[0]
+    with pytest.raises(InputError, match="another training"):
+        trained(digits, settings, **kept | {"source": second}, resume=True)
+    with pytest.raises(InputError, match="at the start"):
+        trained(digits, replace(settings, drop=("conv2",)), source=first)
+
+
 def test_parts_that_go_leave_zeros_and_the_rest_learns(digits):
     # The network knows its images: what goes is missed, and made up for.
     settings = FewCells(0.9, epochs=1, batch=64, plans=1, mix=0.25, drop=("conv2",))

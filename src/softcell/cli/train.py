@@ -74,6 +74,14 @@ def train(
             "be given several times.",
         ),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Go on from a network that was trained before; its plan stays.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on from the checkpoint that an interrupted run left."),
@@ -108,10 +116,10 @@ def train(
       softcell train --task mnist --model lenet5
     """
     if target_cells is None:
-        if output or epochs is not None or teachers or changes or resume or compact:
+        if output or epochs is not None or teachers or changes or source or resume or compact:
             raise InputError(
-                "--output, --epochs, --teacher, --set, --resume and --compact are for training for "
-                "few cells; give --target-cells, too"
+                "--output, --epochs, --teacher, --set, --from, --resume and --compact are for "
+                "training for few cells; give --target-cells, too"
             )
         _from_nothing(task, model, seed, as_json)
         return
@@ -120,6 +128,7 @@ def train(
     from softcell.evaluate.tasks import TASKS, load_task
     from softcell.training.few_cells import left_files, train_for_cells
     from softcell.training.settings import settings_for
+    from softcell.training.trained_network import TrainedNetwork
 
     own = {"epochs": epochs, "teachers": tuple(teachers or ()) or None} | _changes(changes or [])
     settings = settings_for(task, target_cells, **own)
@@ -134,6 +143,10 @@ def train(
             f"{left} is there, of a training that was interrupted: go on with --resume, or remove "
             "it"
         )
+    before = TrainedNetwork.load(source) if source else None
+    done = _command(task, chosen, target_cells, device, age, epochs, teachers, changes, seed)
+    if before and source:
+        done = f"{before.command} --output {source.name} && {done} --from {source.name}"
     with progress_bars() as progress:
         loaded = load_task(task, chosen, progress=counting(progress, "training"))
         network = train_for_cells(
@@ -141,9 +154,8 @@ def train(
             parse_device(device),
             settings,
             name=path.stem,
-            command=_command(
-                task, chosen, target_cells, device, age, epochs, teachers, changes, seed
-            ),
+            command=done,
+            source=before,
             ages=parse_ages(age),
             seed=seed,
             checkpoint=checkpoint,

@@ -32,7 +32,7 @@ from softcell.training.matrix_steps import State
 from softcell.training.objectives import CrossEntropy, Distillation, Mixture
 from softcell.training.quantised import QuantisedStorage
 from softcell.training.settings import FewCells
-from softcell.training.start import VECTOR_BITS, Start, start_of
+from softcell.training.start import VECTOR_BITS, Start, start_from, start_of
 from softcell.training.storage import FloatStorage, Storage
 from softcell.training.stored_weights import StoredWeights
 from softcell.training.trained_network import TrainedNetwork
@@ -61,6 +61,7 @@ def train_for_cells(
     command: str,
     ages: Ages = NOW,
     seed: int = 0,
+    source: TrainedNetwork | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     told: Callable[[str], None] | None = None,
@@ -83,35 +84,37 @@ def train_for_cells(
         command: Command that it is made by, for the record.
         ages: Ages at which the cells are read.
         seed: Seed of the images' order and variation.
+        source: Network of an earlier training to go on from, in place of a plan; parts that went
+            then stay away.
         checkpoint: File that keeps the state of the training; the log is kept beside it.
         resume: Go on from it, if it is there.
         told: Called with each line of the log.
         progress: Called as the work goes on.
 
     Raises:
-        InputError: The checkpoint is of another training, or the data are missing.
+        InputError: The checkpoint is of another training, the source is of another task's network
+            or comes with parts that are yet to go, or the data are missing.
         InfeasibleError: There are too few cells for what is stored besides the matrices.
         SoftcellError: The training diverged.
     """
-    log = _Log(checkpoint and _log_file(checkpoint), resume, told)
+    if source is not None:
+        _require_same(source, task, settings)
+    log = _Log(checkpoint and _log_file(checkpoint), resume, told, source.log if source else ())
     say = log.say
-
     course = _Course(
-        *(task, settings, device, ages), seed=seed, resume=resume, say=say, progress=progress
+        *(task, settings, device, ages),
+        source=source.digest if source else "",
+        seed=seed,
+        resume=resume,
+        say=say,
+        progress=progress,
     )
-    given = task.state_dict()
-    if settings.drop:
-        say(f"without {', '.join(settings.drop)}")
-        smaller = _without(task, settings).to(course.machine)
-        training = StoredTraining(
-            steps=course.steps(settings.drop_epochs),
-            learning_rate=settings.drop_rate,
-            bfloat16=settings.bfloat16,
-        )
-        course.run(smaller, training, checkpoint and _without_parts(checkpoint))
-        given = smaller.to("cpu").state()
-    begun = start_of(task, device, ages, settings, given=given, progress=progress)
-    say(f"start: {begun.cells:.4f} cells per weight without training through storage")
+    if source is not None:
+        begun = start_from(source)
+        say(f"on from {begun.cells:.4f} cells per weight")
+    else:
+        begun = _begin(task, device, ages, settings, course, checkpoint, progress)
+        say(f"start: {begun.cells:.4f} cells per weight without training through storage")
     module = with_weights(TASKS[task.name][task.model].network, begun.latent)
     stored = StoredWeights(module, lambda matrix, weight: _storage(begun, matrix, weight, settings))
     through = settings.matrices
@@ -147,16 +150,24 @@ def _log_file(checkpoint: Path) -> Path:
 class _Log:
     """Lines of a training, kept in a file as they are told, so that a resumed one has them all."""
 
-    def __init__(self, path: Path | None, resume: bool, told: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        resume: bool,
+        told: Callable[[str], None] | None,
+        before: tuple[str, ...],
+    ) -> None:
         self._path, self._told = path, told
-        before = path is not None and resume and path.exists()
-        self.lines = path.read_text(encoding="utf-8").splitlines() if path and before else []
+        self.lines = list(before)
+        if path is not None and resume and path.exists():
+            self.lines = path.read_text(encoding="utf-8").splitlines()
+        self._told_before = set(self.lines[len(before) :])
 
     def say(self, line: str) -> None:
         """Add a line. One that a training says again when it is resumed is there already."""
         if self._told:
             self._told(line)
-        if line in self.lines:
+        if line in self._told_before:
             return
         self.lines.append(line)
         if self._path is not None:
@@ -175,15 +186,16 @@ class _Course:
         device: Device,
         ages: Ages,
         *,
+        source: str,
         seed: int,
         resume: bool,
         say: Callable[[str], None],
         progress: Progress | None,
     ) -> None:
         self.machine = "cuda" if torch.cuda.is_available() else "cpu"
-        self._seed, self._resume, self._say, self._progress = seed, resume, say, progress
+        self._seed, self._resume, self.say, self._progress = seed, resume, say, progress
         # A checkpoint also holds what was written, which is of one number of cells and one device.
-        self._about = f"{task.name} {task.model}, {device.name}, {ages}, {settings}"
+        self._about = f"{task.name} {task.model}, {device.name}, {ages}, {settings}, {source}"
         model = TASKS[task.name][task.model]
         self._batches = ImageBatches(
             DATASETS[task.name].training(),
@@ -211,7 +223,7 @@ class _Course:
         def show(at: TrainingProgress) -> None:
             nonlocal before
             if not before and at.step > 1:
-                self._say(f"resumed after {at.step - 1} steps")
+                self.say(f"resumed after {at.step - 1} steps")
             before = at.step
             losses.append(at.loss)
             if self._progress:
@@ -219,7 +231,7 @@ class _Course:
             if at.step % epoch == 0 or at.step == at.steps:
                 bits = f", {at.bits_per_weight:.4f} bits per weight" if at.bits_per_weight else ""
                 mean = np.mean(losses)
-                self._say(
+                self.say(
                     f"epoch {at.step / epoch:g} of {at.steps / epoch:g}: loss {mean:.4f}{bits}"
                 )
                 losses.clear()
@@ -232,6 +244,40 @@ class _Course:
             about=self._about,
             progress=show,
         )
+
+
+def _require_same(source: TrainedNetwork, task: Task, settings: FewCells) -> None:
+    if (source.task, source.model) != (task.name, task.model):
+        raise InputError(
+            f"{source.name} is a network of {source.task} {source.model}, not of {task.name} "
+            f"{task.model}; go on with one of this task"
+        )
+    if settings.drop:
+        raise InputError("parts can only go at the start: leave out drop, or begin anew")
+
+
+def _begin(
+    task: Task,
+    device: Device,
+    ages: Ages,
+    settings: FewCells,
+    course: _Course,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> Start:
+    """Plan a task's network; if parts of it are to go, that which does without them."""
+    given = task.state_dict()
+    if settings.drop:
+        course.say(f"without {', '.join(settings.drop)}")
+        smaller = _without(task, settings).to(course.machine)
+        training = StoredTraining(
+            steps=course.steps(settings.drop_epochs),
+            learning_rate=settings.drop_rate,
+            bfloat16=settings.bfloat16,
+        )
+        course.run(smaller, training, checkpoint and _without_parts(checkpoint))
+        given = smaller.to("cpu").state()
+    return start_of(task, device, ages, settings, given=given, progress=progress)
 
 
 def _without(task: Task, settings: FewCells) -> StoredWeights:

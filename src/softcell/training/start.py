@@ -17,6 +17,7 @@ from softcell.search.subjects import task_subject
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
 from softcell.training.settings import FewCells
+from softcell.training.trained_network import TrainedNetwork
 from softcell.weights import StateDictWeights
 
 VECTOR_BITS = 12
@@ -94,3 +95,20 @@ def start_of(
                 most = settings.room * steps[name].reshape(-1, *(1,) * (len(shape) - 1))
                 latent[name] = state[name] + np.clip(given[name] - state[name], -most, most)
     return Start(latent, steps, states, plan, header.cells_per_weight)
+
+
+def start_from(network: TrainedNetwork) -> Start:
+    """Return a trained network as the start of another training: its plan, and its very weights."""
+    plan = network.plan.plan
+    codes = {
+        tensor.info.name: (tensor.code, tensor.info.shape[0])
+        for tensor in plan.tensors
+        if isinstance(tensor.code, EntropyCode)
+    }
+    return Start(
+        network.state,
+        {name: code.row_steps(rows) for name, (code, rows) in codes.items()},
+        max((code.states for code, _ in codes.values()), default=1),
+        plan,
+        float(plan.target or 0),
+    )
