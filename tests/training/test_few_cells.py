@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from softcell.evaluate.tasks import load_task
 from softcell.training.few_cells import left_files, train_for_cells
 from softcell.training.settings import FewCells, settings_for
 from softcell.training.start import start_of
-from softcell.training.trained_network import TrainedNetwork
+from softcell.training.trained_network import TrainedNetwork, trained_network
 
 DEVICE = parse_device("pcm-partial-reset")
 NOW = Ages(0.0, 0.0)
@@ -108,6 +109,14 @@ def test_training_goes_on_from_a_trained_network(digits, tmp_path):
         trained(digits, settings, **kept | {"source": second}, resume=True)
     with pytest.raises(InputError, match="at the start"):
         trained(digits, replace(settings, drop=("conv2",)), source=first)
+    with pytest.raises(InputError, match="resnet20"):
+        trained(digits, settings, source=trained_network("resnet20"))
+
+
+def test_training_goes_on_from_entropy_codes_alone():
+    named = SimpleNamespace(name="cifar10", model="resnet20")
+    with pytest.raises(InputError, match="entropy code"):
+        trained(named, FewCells(1.0), source=trained_network("resnet20-lookup"))
 
 
 def test_parts_that_go_leave_zeros_and_the_rest_learns(digits):

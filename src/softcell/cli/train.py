@@ -138,10 +138,11 @@ def train(
         raise InputError(f"the output's name ends in .safetensors, got {path}")
     require_writable(path)
     checkpoint = path.with_name(f"{path.stem}.checkpoint.safetensors")
-    for left in [] if resume else left_files(checkpoint):
+    states = [left for left in left_files(checkpoint) if left.suffix == path.suffix]
+    if states and not resume:
         raise InputError(
-            f"{left} is there, of a training that was interrupted: go on with --resume, or remove "
-            "it"
+            f"{states[0]} is there, of a training that was interrupted: go on with --resume, or "
+            "remove it"
         )
     before = TrainedNetwork.load(source) if source else None
     done = _command(task, chosen, target_cells, device, age, epochs, teachers, changes, seed)

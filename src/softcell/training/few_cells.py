@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from softcell.allocate import Plan, Progress
+from softcell.allocate import EntropyCode, Plan, Progress
 from softcell.allocate.plan_file import PlanFile
 from softcell.atomic_file import AtomicFile
 from softcell.codes.digital import NUMBER_FORMATS
@@ -92,8 +92,8 @@ def train_for_cells(
         progress: Called as the work goes on.
 
     Raises:
-        InputError: The checkpoint is of another training, the source is of another task's network
-            or comes with parts that are yet to go, or the data are missing.
+        InputError: The checkpoint is of another training, the source is of another task's network,
+            of other codes or comes with parts that are yet to go, or the data are missing.
         InfeasibleError: There are too few cells for what is stored besides the matrices.
         SoftcellError: The training diverged.
     """
@@ -251,6 +251,13 @@ def _require_same(source: TrainedNetwork, task: Task, settings: FewCells) -> Non
         raise InputError(
             f"{source.name} is a network of {source.task} {source.model}, not of {task.name} "
             f"{task.model}; go on with one of this task"
+        )
+    coded = {t.info.name for t in source.plan.plan.tensors if isinstance(t.code, EntropyCode)}
+    others = [name for name, v in source.state.items() if v.ndim > 1 and name not in coded]
+    if others:
+        raise InputError(
+            f"{others[0]!r} of {source.name} is not on the steps of an entropy code; go on with a "
+            "network that softcell train has made"
         )
     if settings.drop:
         raise InputError("parts can only go at the start: leave out drop, or begin anew")
