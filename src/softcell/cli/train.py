@@ -79,7 +79,7 @@ def train(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Go on from a network that was trained before; its plan stays.",
+            help="Go on with a network that was trained before, from its plan.",
         ),
     ] = None,
     resume: Annotated[
