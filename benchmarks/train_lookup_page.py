@@ -6,14 +6,13 @@ reads benchmarks/results/trained-lookup.json, which `train_lookup.py` has made, 
 and draws docs/figures/training_noise.svg.
 """
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from softcell.atomic_file import AtomicFile
+from softcell.report.plot import save_figure
 from softcell.search import Recipe
 
 HERE = Path(__file__).parent
@@ -113,7 +112,6 @@ def _curve(model: str, rows: list[dict[str, Any]]) -> str:
 
 def plot(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Draw accuracy against white noise; the same results give the same bytes."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4 * len(curves), 3.4), layout="constrained")
@@ -141,15 +139,7 @@ def plot(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
         axis.set(title=model, xlabel="signal over noise on weights (dB)", ylabel="accuracy (%)")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    drawn = io.BytesIO()
-    with rc_context({"svg.hashsalt": "softcell"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    file = AtomicFile(path)
-    try:
-        file.write(drawn.getvalue())
-        file.commit()
-    finally:
-        file.discard()
+    save_figure(figure, path)
 
 
 def main() -> None:

@@ -48,15 +48,28 @@ def write_plot(results: Sequence[Result], path: Path | str) -> None:
     Raises:
         InputError: The results do not belong together, or the figure cannot be written.
     """
+    require_figure_name(path)
+    save_figure(accuracy_figure(results), path)
+
+
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Write a figure, whole or not at all; the same figure gives the same bytes.
+
+    Args:
+        figure: The figure.
+        path: File to write, .svg or .png.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     from matplotlib import rc_context
 
-    require_figure_name(path)
     kind = Path(path).suffix[1:]
     drawn = io.BytesIO()
     with rc_context({"svg.hashsalt": "softcell"}):
         # A date in the file would make every figure another one.
         undated = {"Date": None} if kind == "svg" else None
-        accuracy_figure(results).savefig(drawn, format=kind, dpi=160, metadata=undated)
+        figure.savefig(drawn, format=kind, dpi=160, metadata=undated)
     file = AtomicFile(path)
     try:
         file.write(drawn.getvalue())
