@@ -1,0 +1,71 @@
+"""Images and plans from before decode and write as they did; comparisons come out the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import softcell
+from softcell.allocate.plan_file import load_plan, require_network
+from softcell.image.cell_image import CellImage
+from softcell.image.write import write_image
+from softcell.weights import parse_weights
+
+FOLDER = Path(__file__).parent / "vectors" / "images"
+VECTORS = json.loads((FOLDER / "vectors.json").read_text())
+
+ALIKE = 0.999
+"""Share of numbers that must be the same to the bit: tables are floating-point, and on another
+processor a reading at the edge of a bin may fall into the next."""
+
+
+def network() -> dict[str, np.ndarray]:
+    """Return the tensors in the order in which the images have them, in their own types."""
+    order = [tensor.info.name for tensor in load_plan(FOLDER / "float32.json").plan.tensors]
+    tensors = load_file(FOLDER / "network.safetensors")
+    return {name: tensors[name] for name in order}
+
+
+@pytest.mark.parametrize("case", VECTORS["decoded"], ids=lambda case: case["image"])
+def test_an_image_decodes_to_what_it_did(case):
+    tensors = softcell.read(FOLDER / case["image"], **case["reading"])
+    with np.load(FOLDER / case["tensors"]) as expected:
+        assert list(tensors) == list(expected)
+        same = [(tensors[name] == expected[name]).reshape(-1) for name in expected]
+        assert all(tensors[name].dtype == expected[name].dtype for name in expected)
+    assert np.concatenate(same).mean() >= ALIKE
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in VECTORS["decoded"] if "plan" in c], ids=lambda case: case["plan"]
+)
+def test_a_plan_writes_the_image_that_it_did(case, tmp_path):
+    file = load_plan(FOLDER / case["plan"])
+    with parse_weights(network()) as weights:
+        require_network(file, weights)
+        write_image(weights, file.plan, tmp_path / "again.cells")
+    with CellImage(tmp_path / "again.cells") as again, CellImage(FOLDER / case["image"]) as image:
+        assert again.header.metadata() == image.header.metadata()
+        for region in image.regions():
+            levels = image.levels(region, 0, region.cells)
+            assert (again.levels(region, 0, region.cells) == levels).mean() >= ALIKE
+
+
+def test_a_comparison_comes_out_as_it_did():
+    state = network()
+    probe = np.random.default_rng(5).normal(size=(40, 16)).astype(np.float32)
+    signs = state["fc.weight"].astype(np.float64) @ probe > 0
+
+    def evaluate(tensors) -> float:
+        return float(((np.asarray(tensors["fc.weight"], np.float64) @ probe > 0) == signs).mean())
+
+    schemes = [row["scheme"] for row in VECTORS["compare"]]
+    found = softcell.compare(state, evaluate, schemes=schemes, cells_per_weight=(2.5,), seeds=2)
+    for result, row in zip(found, VECTORS["compare"], strict=True):
+        assert result.cells_per_weight == row["cells_per_weight"]
+        assert result.side_cells_per_weight == row["side_cells_per_weight"]
+        assert result.accuracies == pytest.approx(row["accuracies"], abs=0.003)
