@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from softcell.channel import channel_of, law_of
-from softcell.codes.analog import JointCode, decode_joint, encode_joint, joint_tables
-from softcell.codes.analog.source import SHAPES
+from softcell.codes.joint.code import JointCode, decode_joint, encode_joint, joint_tables
+from softcell.codes.maps.source import SHAPES
 from softcell.devices import LEVELS, Device, parse_device
 from softcell.durations import Ages, format_age, parse_age, parse_ages
 from softcell.streams import Stream

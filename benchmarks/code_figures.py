@@ -18,22 +18,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
-from softcell.allocate.fixed_length import choose_formats, expected_distortion
 from softcell.channel import channel_of, log_likelihood_ratios
-from softcell.codes.analog import Histogram
-from softcell.codes.analog.coarse_to_fine import design_map, estimates
-from softcell.codes.analog.joint_map import TABLE_BINS, design_joint_map, joint_estimates
-from softcell.codes.analog.packed_map import packed_estimates, packed_map
 from softcell.codes.analog.position_map import GRID, POSITIONS, moments
-from softcell.codes.analog.source import SHAPES
-from softcell.codes.analog.value_range import ValueRange, choose_range, map_of
-from softcell.codes.digital.bch import BCH
-from softcell.codes.digital.entropy_coded import decode, encode
-from softcell.codes.digital.fixed_length_cells import bit_variances
-from softcell.codes.digital.modulation import bit_information, design_modulation, label_bits
-from softcell.codes.digital.protection import uncorrectable_bit_error_rate
-from softcell.codes.digital.store import UBER, design_store
-from softcell.codes.digital.trellis import Trellis
+from softcell.codes.analog.value_range import Histogram, ValueRange, choose_range, map_of
+from softcell.codes.coarse.design import design_map, estimates
+from softcell.codes.entropy.stream import decode, encode
+from softcell.codes.entropy.trellis import Trellis
+from softcell.codes.fixed_length.cells import bit_variances
+from softcell.codes.fixed_length.plan import choose_formats, expected_distortion
+from softcell.codes.joint.design import TABLE_BINS, design_joint_map, joint_estimates
+from softcell.codes.maps.source import SHAPES
+from softcell.codes.packed.design import packed_estimates, packed_map
+from softcell.codes.store.bch import BCH
+from softcell.codes.store.hard_store import UBER, design_store
+from softcell.codes.store.modulation import bit_information, design_modulation, label_bits
+from softcell.codes.store.protection import uncorrectable_bit_error_rate
 from softcell.devices import parse_device
 from softcell.evaluate.bounds import density_curve
 

@@ -22,7 +22,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from softcell.allocate import CONVENTIONAL, SCHEMES, make_plan
+from softcell.allocate.plan import make_plan
+from softcell.codes.schemes import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
 from softcell.image.cell_image import CellImage, Region
 from softcell.image.readings import SimulatedChip

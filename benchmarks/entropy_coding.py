@@ -21,10 +21,10 @@ from pathlib import Path
 import constriction
 import numpy as np
 
-from softcell.codes.digital.entropy_coded import decode, encode
-from softcell.codes.digital.index_coding import decode_indices, encode_indices
-from softcell.codes.digital.step_search import step_for_bits
-from softcell.codes.digital.trellis import Trellis
+from softcell.codes.entropy.index_coding import decode_indices, encode_indices
+from softcell.codes.entropy.step_search import step_for_bits
+from softcell.codes.entropy.stream import decode, encode
+from softcell.codes.entropy.trellis import Trellis
 from softcell.weights import parse_weights
 
 RATES = (0.6, 1.2, 2.4, 3.6, 4.8)

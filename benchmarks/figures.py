@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from softcell.channel import Channel, channel_of, constellation
-from softcell.codes.analog.optimised_map import optimised_map
 from softcell.codes.analog.position_map import POSITIONS, PositionMap, decoder, inverted_map
+from softcell.codes.maps.optimised_map import optimised_map
 from softcell.devices import parse_device
 from softcell.streams import Stream
 

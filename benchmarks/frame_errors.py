@@ -33,10 +33,10 @@ from scipy.optimize import brentq, minimize
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from softcell.channel import Channel, channel_of
-from softcell.codes.digital.ldpc import LDPC
-from softcell.codes.digital.modulation import Modulation, bit_information, design_modulation
-from softcell.codes.digital.soft_store import OUTER_ERRORS, OUTER_FIELD, soft_store_of
-from softcell.codes.digital.waterfall import waterfall_table
+from softcell.codes.store.ldpc import LDPC
+from softcell.codes.store.modulation import Modulation, bit_information, design_modulation
+from softcell.codes.store.soft_store import OUTER_ERRORS, OUTER_FIELD, soft_store_of
+from softcell.codes.store.waterfall import waterfall_table
 from softcell.devices import parse_device
 
 TABLE = Path(__file__).parents[1] / "src/softcell/codes/digital/tables/waterfall.json"

@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit
 
 from softcell.channel import Channel
-from softcell.codes.digital.ldpc import LDPC
-from softcell.codes.digital.modulation import Modulation
-from softcell.codes.digital.soft_store import OUTER_ERRORS
+from softcell.codes.store.ldpc import LDPC
+from softcell.codes.store.modulation import Modulation
+from softcell.codes.store.soft_store import OUTER_ERRORS
 from softcell.streams import Stream
 
 BATCH = 512

@@ -22,8 +22,8 @@ import numpy as np
 from scipy.sparse import save_npz
 
 from softcell.channel import channel_of
-from softcell.codes.digital.ldpc import LDPC, STEP
-from softcell.codes.digital.modulation import design_modulation
+from softcell.codes.store.ldpc import LDPC, STEP
+from softcell.codes.store.modulation import design_modulation
 from softcell.devices import parse_device
 
 HERE = Path(__file__).parent

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.channel import channel_of
 from softcell.devices import parse_device
 from softcell.evaluate.bounds import ModelBound, least_distortion, tensor_source

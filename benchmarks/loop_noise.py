@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from softcell.allocate import PACKED
+from softcell.codes.schemes import PACKED
 from softcell.curvature import LayerCurvature
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.devices import Device

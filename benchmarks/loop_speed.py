@@ -21,9 +21,8 @@ import numpy as np
 def measure(columns: int) -> dict[str, float]:
     from softcell.allocate.feedback_layer import rounding
     from softcell.channel import channel_of
-    from softcell.codes.analog import PackedCode, PackedCodec
-    from softcell.codes.analog.packed_code import SINGLE, scale_index
-    from softcell.codes.digital import design_store
+    from softcell.codes.packed.code import SINGLE, PackedCode, PackedCodec, scale_index
+    from softcell.codes.store.hard_store import design_store
     from softcell.devices import parse_device
     from softcell.feedback.factor import factorise
     from softcell.feedback.loop import feedback_loop

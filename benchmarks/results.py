@@ -19,7 +19,7 @@ from train_lookup_page import lookup_page
 from trained_noise_page import trained_noise
 from trained_page import trained
 
-from softcell.allocate import CONVENTIONAL, SCHEMES
+from softcell.codes.schemes import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
 from softcell.durations import format_age, parse_age
 from softcell.evaluate.correction import task_loops

@@ -28,8 +28,8 @@ from typing import Any
 import torch
 from lookup_training import DEVICE, READS, State, Way, trained
 
-from softcell.allocate import PACKED
 from softcell.allocate.plan_file import network_digest
+from softcell.codes.schemes import PACKED
 from softcell.curvature.tensor_file import write_tensors
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.models import TASKS

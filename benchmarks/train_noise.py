@@ -36,13 +36,14 @@ import torch
 from noise_arms import ARMS, MASKED, Arm, Exact, Remembering, Student
 
 from softcell.allocate.lifetime import law_for, store_for
-from softcell.allocate.plan import Plan, TensorPlan, analog_codes, make_plan
-from softcell.allocate.scheme import parse_scheme
+from softcell.allocate.plan import Plan, TensorPlan, make_plan
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import survey
 from softcell.api import read
 from softcell.atomic_file import AtomicFile
 from softcell.channel import channel_of
+from softcell.codes.analog.plan import analog_codes
+from softcell.codes.schemes import parse_scheme
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.evaluate.datasets import DATASETS, Images

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from softcell.allocate import SCHEMES
+from softcell.codes.schemes import SCHEMES
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softcell.allocate import CONVENTIONAL, make_plan
+from softcell.allocate.plan import make_plan
+from softcell.codes.schemes import CONVENTIONAL
 from softcell.devices import parse_device
 from softcell.errors import InfeasibleError, InputError
 from softcell.image.cell_image import CellImage, levels_section

@@ -8,14 +8,16 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from softcell.allocate import EntropyCode, TensorPlan
-from softcell.allocate.plan import TensorCode
+from softcell.allocate.plan import TensorCode, TensorPlan
 from softcell.allocate.plan_codes import _FIELDS, tensor_of, tensor_values
-from softcell.codes.analog import AnalogCode, CoarseCode, JointCode, PackedCode
+from softcell.codes.analog.code import AnalogCode
 from softcell.codes.analog.value_range import ValueRange
-from softcell.codes.digital import FixedLengthCode
-from softcell.codes.digital.entropy_coded import stored_steps
-from softcell.codes.digital.fixed_length import IndexFormat
+from softcell.codes.coarse.code import CoarseCode
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.entropy.stream import stored_steps
+from softcell.codes.fixed_length.code import FixedLengthCode, IndexFormat
+from softcell.codes.joint.code import JointCode
+from softcell.codes.packed.code import PackedCode
 from softcell.errors import FormatError
 from softcell.weights import TensorInfo
 

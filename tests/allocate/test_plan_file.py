@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from softcell.allocate import SCHEMES, Plan, TensorPlan, make_plan
+from softcell.allocate.plan import Plan, TensorPlan, make_plan
 from softcell.allocate.plan_file import (
     SCHEMA,
     PlanFile,
@@ -18,6 +18,7 @@ from softcell.allocate.plan_file import (
     require_network,
     save_plan,
 )
+from softcell.codes.schemes import SCHEMES
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import DEVICES, parse_device
 from softcell.devices.catalogue import device_toml

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from softcell.allocate.scheme import parse_scheme
 from softcell.allocate.survey import as_rows, finite_weights, loss_weights, survey
+from softcell.codes.schemes import parse_scheme
 from softcell.errors import InputError
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan_file import PlanFile
-from softcell.codes.digital.entropy_coded import stored_steps
+from softcell.codes.entropy.stream import stored_steps
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.evaluate.results import read_results

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softcell.allocate import CONVENTIONAL, CUMULATIVE, make_plan
+from softcell.allocate.plan import make_plan
+from softcell.codes.schemes import CONVENTIONAL, CUMULATIVE
 from softcell.devices import parse_device
 from softcell.errors import InputError
 from softcell.evaluate.statistics import mean_and_ci95

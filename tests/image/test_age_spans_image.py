@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import softcell
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.channel import channel_of
-from softcell.codes.digital import design_soft_store, design_store
-from softcell.codes.digital.store import raw_bit_error_rate
+from softcell.codes.store.hard_store import design_store, raw_bit_error_rate
+from softcell.codes.store.soft_store import design_soft_store
 from softcell.devices import parse_device
 from softcell.durations import Ages, parse_ages
 from softcell.errors import FormatError, InfeasibleError, InputError

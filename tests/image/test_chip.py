@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.devices import parse_device
 from softcell.errors import FormatError, InputError
 from softcell.image.cell_image import CellImage

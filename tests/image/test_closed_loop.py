@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import softcell
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.allocate.survey import as_rows
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import parse_device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.allocate.survey import as_rows
 from softcell.devices import parse_device
 from softcell.errors import InputError

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.devices import parse_device
 from softcell.image import coarse_tensor, joint_tensor, restore
 from softcell.image.cell_image import CellImage

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.channel import channel_of
-from softcell.codes.analog import coarse_to_fine, encode_joint
-from softcell.codes.analog.joint_map import design_joint_map
-from softcell.codes.analog.source import SHAPES
+from softcell.codes.coarse import design as coarse_to_fine
+from softcell.codes.joint.code import encode_joint
+from softcell.codes.joint.design import design_joint_map
+from softcell.codes.maps.source import SHAPES
 from softcell.devices import parse_device
 from softcell.image.cell_image import CellImage, levels_section
 from softcell.image.readings import SimulatedChip

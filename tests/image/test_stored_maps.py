@@ -9,9 +9,12 @@ import pytest
 
 import softcell
 from softcell.channel import channel_of
-from softcell.codes.analog import Maps, coarse_to_fine, joint_map, packed_map, stored_maps
-from softcell.codes.analog.source import SHAPES, STEPS
-from softcell.codes.analog.stored_maps import coarse_name, joint_name, pack, packed_name
+from softcell.codes.coarse import design as coarse_to_fine
+from softcell.codes.joint import design as joint_map
+from softcell.codes.maps import stored_maps
+from softcell.codes.maps.source import SHAPES, STEPS
+from softcell.codes.maps.stored_maps import Maps, coarse_name, joint_name, pack, packed_name
+from softcell.codes.packed import design as packed_map
 from softcell.devices import parse_device
 from softcell.errors import FormatError
 from softcell.image import write as image_write

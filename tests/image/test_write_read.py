@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.devices import parse_device
 from softcell.errors import InputError
 from softcell.image.cell_image import CellImage

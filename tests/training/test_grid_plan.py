@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from softcell.allocate import as_rows
 from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
+from softcell.allocate.survey import as_rows
 from softcell.channel import channel_of
-from softcell.codes.digital.entropy_coded import encode, stored_steps
+from softcell.codes.entropy.stream import encode, stored_steps
 from softcell.devices import parse_device
 from softcell.durations import Ages, parse_age
 from softcell.errors import InputError

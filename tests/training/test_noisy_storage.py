@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from softcell.channel import channel_of
-from softcell.codes.analog import PackedCode, PackedCodec
-from softcell.codes.analog.packed_code import SINGLE, scale_index
-from softcell.codes.digital import design_store
+from softcell.codes.packed.code import SINGLE, PackedCode, PackedCodec, scale_index
+from softcell.codes.store.hard_store import design_store
 from softcell.devices import parse_device
 from softcell.errors import InputError
 from softcell.feedback.memory import SimulatedMemory, into

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from softcell.codes.digital.entropy_coded import decode
+from softcell.codes.entropy.stream import decode
 from softcell.errors import InputError
 from softcell.evaluate.datasets import DATASETS
 from softcell.evaluate.networks import DigitsCNN, with_weights

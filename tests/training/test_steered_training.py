@@ -207,7 +207,7 @@ def test_first_steps_are_one_or_one_for_each_row(step):
 
 
 def test_first_steps_of_a_stream_are_kept():
-    from softcell.codes.digital.entropy_coded import stored_steps
+    from softcell.codes.entropy.stream import stored_steps
 
     steps = stored_steps(np.array([0.3, 0.05, 0.4]))
     storage = QuantisedStorage(torch.randn(3, 9), step=steps)

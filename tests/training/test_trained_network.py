@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.allocate.plan_file import PlanFile, load_plan, network_digest, require_network
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.devices import parse_device

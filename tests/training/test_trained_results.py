@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from softcell.allocate import make_plan
+from softcell.allocate.plan import make_plan
 from softcell.allocate.plan_file import PlanFile
-from softcell.codes.digital.entropy_coded import stored_steps
+from softcell.codes.entropy.stream import stored_steps
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InputError

@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 import softcell
-from softcell.allocate import SCHEMES, make_plan, parse_scheme
+from softcell.allocate.plan import make_plan
 from softcell.allocate.plan_file import PlanFile, network_digest, save_plan
+from softcell.codes.schemes import SCHEMES, parse_scheme
 from softcell.curvature import calibrate
 from softcell.devices import parse_device
 from softcell.durations import parse_ages

@@ -1,9 +1,10 @@
 """Plans: which code and how many cells for which tensor."""
 
-from softcell.allocate.entropy import EntropyCode
-from softcell.allocate.entropy_curves import EntropyCurves, Quantiser
 from softcell.allocate.plan import Plan, TensorPlan, make_plan
-from softcell.allocate.scheme import (
+from softcell.allocate.survey import Progress, as_rows, finite, finite_weights, loss_weights
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.entropy.plan.curves import EntropyCurves, Quantiser
+from softcell.codes.schemes import (
     COARSE_TO_FINE,
     CODED,
     CONVENTIONAL,
@@ -18,7 +19,6 @@ from softcell.allocate.scheme import (
     Scheme,
     parse_scheme,
 )
-from softcell.allocate.survey import Progress, as_rows, finite, finite_weights, loss_weights
 
 __all__ = [
     "COARSE_TO_FINE",

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.entropy import EntropyCode
 from softcell.allocate.survey import TensorSurvey, as_rows, finite_weights
-from softcell.codes.digital.column_quantise import ColumnQuantiser, Contexts
-from softcell.codes.digital.trellis import Trellis
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.entropy.column_quantise import ColumnQuantiser, Contexts
+from softcell.codes.entropy.trellis import Trellis
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.feedback.factor import FeedbackFactor, factorise
 from softcell.feedback.loop import StoreColumn, feedback_loop, weighted_error

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from softcell.allocate.scheme import Scheme
 from softcell.channel import AgedChannel, Law, constellation, decisions, law_of
-from softcell.codes.digital import (
-    DigitalStore,
-    Store,
-    choose_bch,
-    design_soft_store,
-    design_store,
-)
+from softcell.codes.schemes import Scheme
+from softcell.codes.store.hard_store import DigitalStore, design_store
+from softcell.codes.store.protection import choose_bch
+from softcell.codes.store.soft_store import design_soft_store
+from softcell.codes.store.store import Store
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InfeasibleError, InputError

@@ -8,21 +8,26 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.coarse import coarse_codes, joint_codes
-from softcell.allocate.draft import Codes, Draft
-from softcell.allocate.entropy import EntropyCode, entropy_codes
-from softcell.allocate.entropy_curves import EntropyCurves, Quantiser
-from softcell.allocate.feedback_entropy import feedback_entropy_codes
-from softcell.allocate.fixed_length import fixed_length_codes
 from softcell.allocate.lifetime import law_for, store_for
-from softcell.allocate.packed import packed_codes
-from softcell.allocate.ranges import LARGE_CELLS, choose_large
-from softcell.allocate.scheme import FIXED_LENGTH, JOINT_MAP, PACKED, Scheme, parse_scheme
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import Progress, fitting_bits, survey
 from softcell.channel import channel_of
-from softcell.codes.analog import AnalogCode, CoarseCode, JointCode, PackedCode
-from softcell.codes.digital import FixedLengthCode, Store
+from softcell.codes.analog.code import AnalogCode
+from softcell.codes.analog.plan import analog_codes
+from softcell.codes.coarse.code import CoarseCode
+from softcell.codes.coarse.plan import coarse_codes
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.entropy.plan.curves import EntropyCurves, Quantiser
+from softcell.codes.entropy.plan.loop import feedback_entropy_codes
+from softcell.codes.entropy.plan.steps import entropy_codes
+from softcell.codes.fixed_length.code import FixedLengthCode
+from softcell.codes.fixed_length.plan import fixed_length_codes
+from softcell.codes.joint.code import JointCode
+from softcell.codes.joint.plan import joint_codes
+from softcell.codes.packed.code import PackedCode
+from softcell.codes.packed.plan import packed_codes
+from softcell.codes.schemes import FIXED_LENGTH, JOINT_MAP, PACKED, Scheme, parse_scheme
+from softcell.codes.store.store import Store
 from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.durations import Ages
@@ -196,34 +201,3 @@ def make_plan(
     )
     target = float(cells_per_weight) if analog and cells_per_weight is not None else None
     return Plan(scheme.name, device, ages, store, tensors, target)
-
-
-def analog_codes(setting: Setting, progress: Progress | None = None) -> Codes:
-    """Return the code of every analog tensor.
-
-    Together with all else that is stored they keep to the target, unless one cell for each weight
-    is already more: then every weight has one.
-    """
-    scheme, names = setting.scheme, [s.info.name for s in setting.analog]
-    large = 0.0
-    if scheme.has("sparsity"):
-        large = choose_large(
-            setting.pooled(),
-            scheme,
-            setting.channel,
-            cells_per_weight=setting.reads(),
-            bits_per_cell=setting.store.bits_per_cell,
-        )
-    codes: Codes = {}
-    # A class of large weights that turns out to be too much for the target is given up.
-    for share in dict.fromkeys((large, 0.0)):
-        reads = max(setting.reads() / (1 + share * (LARGE_CELLS - 1)), 1.0)
-        draft = Draft(setting, large=share, reads=dict.fromkeys(names, reads), progress=progress)
-        codes = draft.codes()
-        if scheme.has("adaptive") and scheme.has("sensitivity"):
-            means = {name: float(code.cells[:, 0].mean()) for name, code in codes.items()}
-            draft = Draft(setting, large=share, reads=means, progress=progress)
-            codes = draft.codes()
-        if draft.total(codes) <= setting.target:
-            break
-    return codes

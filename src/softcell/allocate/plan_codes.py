@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from softcell.allocate.entropy import EntropyCode
 from softcell.allocate.plan import TensorCode, TensorPlan
-from softcell.allocate.scheme import COARSE_TO_FINE, ENTROPY_CODED, FIXED_LENGTH, JOINT_MAP, PACKED
-from softcell.codes.analog import AnalogCode, CoarseCode, JointCode, PackedCode
+from softcell.codes.analog.code import AnalogCode
 from softcell.codes.analog.value_range import PLACES, ValueRange
-from softcell.codes.digital import NUMBER_FORMATS, DigitalStore, FixedLengthCode, SoftStore, Store
-from softcell.codes.digital.bfloat16 import ceiling
-from softcell.codes.digital.entropy_coded import stored_steps
-from softcell.codes.digital.fixed_length import IndexFormat
+from softcell.codes.bfloat16 import ceiling
+from softcell.codes.coarse.code import CoarseCode
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.entropy.stream import stored_steps
+from softcell.codes.fixed_length.code import FixedLengthCode, IndexFormat
+from softcell.codes.joint.code import JointCode
+from softcell.codes.number.vector_formats import NUMBER_FORMATS
+from softcell.codes.packed.code import PackedCode
+from softcell.codes.schemes import COARSE_TO_FINE, ENTROPY_CODED, FIXED_LENGTH, JOINT_MAP, PACKED
+from softcell.codes.store.hard_store import DigitalStore
+from softcell.codes.store.soft_store import SoftStore
+from softcell.codes.store.store import Store
 from softcell.durations import Ages
 from softcell.errors import FormatError
 from softcell.weights import TensorInfo

@@ -26,8 +26,8 @@ from softcell.allocate.plan_codes import (
     tensor_values,
     values_of,
 )
-from softcell.allocate.scheme import parse_scheme
 from softcell.atomic_file import AtomicFile
+from softcell.codes.schemes import parse_scheme
 from softcell.devices import device_of
 from softcell.durations import Ages
 from softcell.errors import FormatError, InputError

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.scheme import Scheme
 from softcell.codes.analog.value_range import Histogram
-from softcell.codes.digital.conventional import keeps_precision
-from softcell.codes.digital.vector_formats import CONSTANT, FLOAT12, NUMBER_FORMATS, is_constant
+from softcell.codes.number.formats import keeps_precision
+from softcell.codes.number.vector_formats import CONSTANT, FLOAT12, NUMBER_FORMATS, is_constant
+from softcell.codes.schemes import Scheme
 from softcell.errors import InputError
 from softcell.weights import TensorInfo, Weights, tensor_of_bytes
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import PACKED, Progress, make_plan
+from softcell.allocate.plan import make_plan
+from softcell.allocate.survey import Progress
+from softcell.codes.schemes import PACKED
 from softcell.curvature import Calibration
 from softcell.devices import Device, parse_device
 from softcell.durations import parse_age, parse_ages

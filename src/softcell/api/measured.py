@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import SCHEMES, Progress
+from softcell.allocate.survey import Progress
 from softcell.api.images import Network
+from softcell.codes.schemes import SCHEMES
 from softcell.curvature import Calibration
 from softcell.devices import Device, parse_device
 from softcell.durations import parse_age, parse_ages

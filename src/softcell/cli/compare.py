@@ -194,6 +194,6 @@ def compare(
 
 
 def _schemes(text: str | None) -> Sequence[str]:
-    from softcell.allocate import SCHEMES
+    from softcell.codes.schemes import SCHEMES
 
     return SCHEMES if text is None else listed(text)

@@ -85,7 +85,7 @@ def devices(
 
 def _row(name: str, age_seconds: float) -> DeviceRow:
     from softcell.channel import channel_of
-    from softcell.codes.digital import design_store
+    from softcell.codes.store.hard_store import design_store
     from softcell.devices import LEVELS, parse_device
     from softcell.errors import InfeasibleError
 

@@ -207,7 +207,7 @@ def _own_seed(file: Path) -> int | None:
 
 def _target(scheme: str | None, cells_per_weight: float | None) -> float | None:
     """Return the number of cells per weight that a scheme is to be planned with."""
-    from softcell.allocate import parse_scheme
+    from softcell.codes.schemes import parse_scheme
 
     if scheme is not None and parse_scheme(scheme).number_format is None:
         return DEFAULT_CELLS if cells_per_weight is None else cells_per_weight

@@ -44,7 +44,7 @@ def task_experiment(
         progress: Reports training and calibration.
         weights: Safetensors file of other weights for the network.
     """
-    from softcell.allocate import CODED, parse_scheme
+    from softcell.codes.schemes import CODED, parse_scheme
     from softcell.curvature import load_fisher
     from softcell.evaluate.sensitivity import task_fisher
     from softcell.evaluate.tasks import load_task

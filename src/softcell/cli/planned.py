@@ -14,7 +14,7 @@ from softcell.cli.progress import Progress, counting
 from softcell.errors import InputError
 
 if TYPE_CHECKING:
-    from softcell.allocate import Plan
+    from softcell.allocate.plan import Plan
     from softcell.image.cell_image import ImageHeader
     from softcell.search import Network
     from softcell.search.record import PlanSettings

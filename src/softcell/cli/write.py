@@ -121,7 +121,7 @@ def write(
       softcell write model.safetensors --plan plan.json -o model.cells
     """
     from softcell import api
-    from softcell.allocate import PACKED, parse_scheme
+    from softcell.codes.schemes import PACKED, parse_scheme
     from softcell.curvature import load_calibration, load_fisher
 
     for path in (output, chip) if chip else (output,):

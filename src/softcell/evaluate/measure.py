@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Progress, parse_scheme
+from softcell.allocate.survey import Progress
 from softcell.channel import channel_of
+from softcell.codes.schemes import parse_scheme
 from softcell.devices import read_noise_share
 from softcell.errors import InputError
 from softcell.evaluate.bounds import least_cells_per_weight

@@ -12,14 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import (
-    SCHEMES,
-    Plan,
-    Progress,
-    loss_weights,
-    make_plan,
-    parse_scheme,
-)
+from softcell.allocate.plan import Plan, make_plan
+from softcell.allocate.survey import Progress, loss_weights
+from softcell.codes.schemes import SCHEMES, parse_scheme
 from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.errors import InputError

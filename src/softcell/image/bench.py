@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Progress
+from softcell.allocate.survey import Progress
 from softcell.devices import LEVELS, Device
 from softcell.errors import InputError
 from softcell.image.cell_image import CellImage

@@ -11,8 +11,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import COARSE_TO_FINE, ENTROPY_CODED, FIXED_LENGTH, JOINT_MAP, PACKED
-from softcell.codes.digital import FRAMES, NUMBER_FORMATS, DigitalStore, SoftStore, Store
+from softcell.codes.number.vector_formats import NUMBER_FORMATS
+from softcell.codes.schemes import COARSE_TO_FINE, ENTROPY_CODED, FIXED_LENGTH, JOINT_MAP, PACKED
+from softcell.codes.store.hard_store import FRAMES, DigitalStore
+from softcell.codes.store.soft_store import SoftStore
+from softcell.codes.store.store import Store
 from softcell.devices import Device, device_of
 from softcell.durations import Ages
 from softcell.errors import FormatError, SoftcellError

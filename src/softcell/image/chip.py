@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Progress
+from softcell.allocate.survey import Progress
 from softcell.devices import LEVELS, Cells
 from softcell.durations import format_age
 from softcell.errors import FormatError, InputError

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite
 from softcell.allocate.feedback_layer import FeedbackLayer, in_loop
+from softcell.allocate.plan import Plan, TensorPlan
+from softcell.allocate.survey import Progress, as_rows, finite
 from softcell.channel import channel_of
-from softcell.codes.digital import NUMBER_FORMATS
-from softcell.codes.digital.entropy_coded import decode
-from softcell.codes.digital.vector_formats import CONSTANT, FLOAT12, is_constant
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.entropy.stream import decode
+from softcell.codes.number.vector_formats import CONSTANT, FLOAT12, NUMBER_FORMATS, is_constant
 from softcell.curvature import Calibration
 from softcell.errors import InputError
 from softcell.feedback.folding import fold_normalisations

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Law
-from softcell.codes.analog import (
-    Maps,
+from softcell.codes.coarse.code import (
     decode_coarse_side,
     decode_fine,
     decode_parts,
     decoding_tables,
 )
-from softcell.codes.digital import DigitalStore
+from softcell.codes.maps.stored_maps import Maps
+from softcell.codes.store.hard_store import DigitalStore
 from softcell.errors import FormatError
 from softcell.image.cell_image import RUN_CELLS, ImageTensor, Region
 from softcell.image.readings import Readings

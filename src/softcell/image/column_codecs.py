@@ -5,24 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Plan, TensorPlan
+from softcell.allocate.plan import Plan, TensorPlan
 from softcell.channel import READINGS, Channel, Law, channel_of, law_of
-from softcell.codes.analog import (
-    AnalogCode,
-    CoarseCode,
-    JointCode,
-    PackedCode,
-    PackedCodec,
-    Tables,
-    decode_rows,
-    encode_joint,
-    encode_rows,
-    joint_tables,
-    tables_of,
-)
-from softcell.codes.analog import coarse_to_fine as maps
-from softcell.codes.analog.joint_map import TABLE_BINS
-from softcell.codes.digital import DigitalStore
+from softcell.codes.analog.code import AnalogCode, Tables, decode_rows, encode_rows, tables_of
+from softcell.codes.coarse import design as maps
+from softcell.codes.coarse.code import CoarseCode
+from softcell.codes.joint.code import JointCode, encode_joint, joint_tables
+from softcell.codes.joint.design import TABLE_BINS
+from softcell.codes.packed.code import PackedCode, PackedCodec
+from softcell.codes.store.hard_store import DigitalStore
 from softcell.errors import InputError
 from softcell.feedback.memory import ColumnCodec
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Progress
+from softcell.allocate.survey import Progress
 from softcell.atomic_file import AtomicFile
 from softcell.devices import LEVELS, Axis
 from softcell.errors import InputError

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Channel
-from softcell.codes.digital.fixed_length import decode_side
-from softcell.codes.digital.fixed_length_cells import decode_weights
+from softcell.codes.fixed_length.cells import decode_weights
+from softcell.codes.fixed_length.code import decode_side
 from softcell.errors import FormatError
 from softcell.image.cell_image import RUN_CELLS, ImageTensor, Region
 from softcell.image.coarse_tensor import Each

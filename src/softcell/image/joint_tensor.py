@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Law
-from softcell.codes.analog import Maps, decode_joint, decode_joint_side, joint_tables
+from softcell.codes.joint.code import decode_joint, decode_joint_side, joint_tables
+from softcell.codes.maps.stored_maps import Maps
 from softcell.errors import FormatError
 from softcell.image.cell_image import RUN_CELLS, ImageTensor, Region
 from softcell.image.coarse_tensor import Each, read_run

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from softcell.allocate import Plan
+from softcell.allocate.plan import Plan
 from softcell.channel import Law
-from softcell.codes.analog import CoarseCode, JointCode, Maps, PackedCode, PackedCodec
-from softcell.codes.analog.stored_maps import (
+from softcell.codes.coarse.code import CoarseCode
+from softcell.codes.joint.code import JointCode
+from softcell.codes.maps.stored_maps import (
+    Maps,
     StoredMap,
     coarse_name,
     joint_name,
     pack,
     packed_name,
 )
-from softcell.codes.digital import DigitalStore
+from softcell.codes.packed.code import PackedCode, PackedCodec
+from softcell.codes.store.hard_store import DigitalStore
 from softcell.image.cell_image import CellImage
 from softcell.image.container_writer import ContainerWriter
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Channel, Law
-from softcell.codes.analog import Maps
-from softcell.codes.analog.packed_code import PackedCode, PackedCodec, decode_packed_side
-from softcell.codes.digital import DigitalStore
+from softcell.codes.maps.stored_maps import Maps
+from softcell.codes.packed.code import PackedCode, PackedCodec, decode_packed_side
+from softcell.codes.store.hard_store import DigitalStore
 from softcell.errors import FormatError
 from softcell.image.cell_image import RUN_CELLS, ImageTensor, Region
 from softcell.image.coarse_tensor import Each, read_run

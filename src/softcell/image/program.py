@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from softcell.allocate import Plan, Progress, make_plan, parse_scheme
+from softcell.allocate.plan import Plan, make_plan
+from softcell.allocate.survey import Progress
+from softcell.codes.schemes import parse_scheme
 from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.errors import InputError

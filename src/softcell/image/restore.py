@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import (
+from softcell.allocate.survey import Progress
+from softcell.channel import Law, channel_of, law_of
+from softcell.codes.analog.code import decode_rows, tables_of
+from softcell.codes.analog.side_information import SideInformation, decode_side
+from softcell.codes.entropy.stream import decode
+from softcell.codes.number.vector_formats import NUMBER_FORMATS
+from softcell.codes.schemes import (
     COARSE_TO_FINE,
     ENTROPY_CODED,
     FIXED_LENGTH,
     JOINT_MAP,
     PACKED,
-    Progress,
     parse_scheme,
 )
-from softcell.channel import Law, channel_of, law_of
-from softcell.codes.analog import SideInformation, decode_rows, decode_side, tables_of
-from softcell.codes.digital import NUMBER_FORMATS, DigitalStore
-from softcell.codes.digital.entropy_coded import decode
+from softcell.codes.store.hard_store import DigitalStore
 from softcell.durations import Ages, format_age
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageHeader, ImageTensor

@@ -8,32 +8,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCode, Plan, Progress, TensorPlan, as_rows, finite_weights
-from softcell.allocate.plan import TensorCode
+from softcell.allocate.plan import Plan, TensorCode, TensorPlan
+from softcell.allocate.survey import Progress, as_rows, finite_weights
 from softcell.channel import Channel, Law, channel_of, law_of
-from softcell.codes.analog import (
-    AnalogCode,
-    CoarseCode,
-    JointCode,
-    PackedCode,
-    encode_coarse_side,
-    encode_joint,
-    encode_joint_side,
-    encode_packed_side,
-    encode_parts,
-    encode_rows,
-    encode_side,
-    tables_of,
-)
-from softcell.codes.digital import (
-    FRAMES,
-    NUMBER_FORMATS,
-    DigitalStore,
-    FixedLengthCode,
-    Store,
-)
-from softcell.codes.digital.fixed_length import encode_side as encode_fixed_length_side
-from softcell.codes.digital.fixed_length_cells import encode_weights
+from softcell.codes.analog.code import AnalogCode, encode_rows, tables_of
+from softcell.codes.analog.side_information import encode_side
+from softcell.codes.coarse.code import CoarseCode, encode_coarse_side, encode_parts
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.fixed_length.cells import encode_weights
+from softcell.codes.fixed_length.code import FixedLengthCode
+from softcell.codes.fixed_length.code import encode_side as encode_fixed_length_side
+from softcell.codes.joint.code import JointCode, encode_joint, encode_joint_side
+from softcell.codes.number.vector_formats import NUMBER_FORMATS
+from softcell.codes.packed.code import PackedCode, encode_packed_side
+from softcell.codes.store.hard_store import FRAMES, DigitalStore
+from softcell.codes.store.store import Store
 from softcell.errors import InputError
 from softcell.image.cell_image import STORE, ImageHeader, ImageTensor, levels_section
 from softcell.image.container_writer import ContainerWriter

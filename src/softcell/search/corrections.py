@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Progress
+from softcell.allocate.survey import Progress
 from softcell.curvature import Calibration
 from softcell.image.closed_loop import Correct, WrittenNetwork
 from softcell.search.explanation import losses

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import as_rows
+from softcell.allocate.survey import as_rows
 from softcell.curvature import Calibration
 from softcell.feedback.loop import weighted_error
 from softcell.image.cell_image import ImageHeader

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import Plan, Progress
+from softcell.allocate.plan import Plan
+from softcell.allocate.survey import Progress
 from softcell.compress import prune_absorbing
 from softcell.curvature import Calibration
 from softcell.errors import InputError

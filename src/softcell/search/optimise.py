@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from softcell.allocate import COARSE_TO_FINE, Plan, Progress
+from softcell.allocate.plan import Plan
+from softcell.allocate.survey import Progress
+from softcell.codes.schemes import COARSE_TO_FINE
 from softcell.devices import Device
 from softcell.errors import InfeasibleError
 from softcell.image.cell_image import ImageHeader

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from softcell.allocate import PACKED, Quantiser, parse_scheme
+from softcell.codes.entropy.plan.curves import Quantiser
+from softcell.codes.schemes import PACKED, parse_scheme
 from softcell.errors import FormatError, InputError
 
 STRONG_DIGITAL = "strong-digital"

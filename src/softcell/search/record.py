@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from softcell.allocate import Plan
+from softcell.allocate.plan import Plan
 from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
 from softcell.devices import Device
 from softcell.errors import FormatError, InputError

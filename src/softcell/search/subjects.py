@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softcell.allocate import Progress
+from softcell.allocate.survey import Progress
 from softcell.curvature import Calibration, calibrate
 from softcell.errors import InputError
 from softcell.evaluate.correction import task_correction

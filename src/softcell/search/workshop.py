@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCurves, Plan, Progress, make_plan, parse_scheme
-from softcell.allocate.feedback_entropy import entropy_curves
-from softcell.allocate.survey import survey
+from softcell.allocate.plan import Plan, make_plan
+from softcell.allocate.survey import Progress, survey
+from softcell.codes.entropy.plan.curves import EntropyCurves
+from softcell.codes.entropy.plan.loop import entropy_curves
+from softcell.codes.schemes import parse_scheme
 from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.image.cell_image import CellImage, ImageHeader

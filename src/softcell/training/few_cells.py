@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from softcell.allocate import EntropyCode, Plan, Progress
+from softcell.allocate.plan import Plan
 from softcell.allocate.plan_file import PlanFile
+from softcell.allocate.survey import Progress
 from softcell.atomic_file import AtomicFile
-from softcell.codes.digital import NUMBER_FORMATS
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCode, Plan, TensorPlan, as_rows
 from softcell.allocate.lifetime import law_for, store_for
-from softcell.allocate.scheme import STRONG_DIGITAL, parse_scheme
-from softcell.allocate.survey import TensorSurvey, survey
-from softcell.codes.digital import NUMBER_FORMATS
+from softcell.allocate.plan import Plan, TensorPlan
+from softcell.allocate.survey import TensorSurvey, as_rows, survey
+from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.number.vector_formats import NUMBER_FORMATS
+from softcell.codes.schemes import STRONG_DIGITAL, parse_scheme
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
@@ -37,7 +38,7 @@ def plan_of_grid(
     Args:
         state: The network's tensors, float32; matrices have two and more dimensions.
         steps: Steps of every matrix, one or one for each row, as
-            `codes.digital.entropy_coded.stored_steps` gives them. Each weight is a whole number
+            `codes.entropy.stream.stored_steps` gives them. Each weight is a whole number
             of its row's.
         device: The device.
         ages: Age up to which the cells must be readable, or a span of ages.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import as_rows
+from softcell.allocate.survey import as_rows
 from softcell.errors import InputError
 
 State = Mapping[str, NDArray[np.float32]]

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softcell.codes.digital.entropy_coded import encode_quantised, stored_steps
-from softcell.codes.digital.index_coding import trace_indices
-from softcell.codes.digital.index_models import CLASSES
-from softcell.codes.digital.quantise import code_lengths
-from softcell.codes.digital.trellis_kernels import LEVELS
+from softcell.codes.entropy.index_coding import trace_indices
+from softcell.codes.entropy.index_models import CLASSES
+from softcell.codes.entropy.quantise import code_lengths
+from softcell.codes.entropy.stream import encode_quantised, stored_steps
+from softcell.codes.entropy.trellis_kernels import LEVELS
 from softcell.errors import InputError
 from softcell.training.storage import Storage, rows_of, straight_through
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCode, Plan, Progress
+from softcell.allocate.plan import Plan
+from softcell.allocate.survey import Progress
+from softcell.codes.entropy.code import EntropyCode
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.evaluate.tasks import Task

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate import EntropyCode, as_rows
 from softcell.allocate.plan_file import (
     PlanFile,
     load_plan,
@@ -19,6 +18,8 @@ from softcell.allocate.plan_file import (
     require_network,
     save_plan,
 )
+from softcell.allocate.survey import as_rows
+from softcell.codes.entropy.code import EntropyCode
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
 from softcell.search.record import PlanSettings

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from softcell.allocate import Progress
+from softcell.allocate.survey import Progress
 from softcell.evaluate.measure import measure_chips
 from softcell.evaluate.results import Result
 from softcell.evaluate.tasks import Task, load_task

@@ -7,14 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softcell.codes.analog import (
-    AnalogCode,
-    ValueRange,
-    decode_side,
-    encode_side,
-    side_bits,
-    stored_range,
-)
+from softcell.codes.analog.code import AnalogCode
+from softcell.codes.analog.side_information import decode_side, encode_side, side_bits, stored_range
+from softcell.codes.analog.value_range import ValueRange
 from softcell.errors import FormatError
 from softcell.streams import Stream
 

@@ -8,18 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softcell.channel import channel_of
-from softcell.codes.analog import (
-    AnalogCode,
+from softcell.codes.analog.code import AnalogCode, decode_rows, encode_rows, tables_of
+from softcell.codes.analog.position_map import moments
+from softcell.codes.analog.value_range import (
+    PLACES,
     Histogram,
     ValueRange,
     choose_range,
-    decode_rows,
-    encode_rows,
+    choose_range_above,
+    distortion,
     map_of,
-    moments,
-    tables_of,
 )
-from softcell.codes.analog.value_range import PLACES, choose_range_above, distortion
 from softcell.devices import parse_device
 from softcell.streams import Stream
 

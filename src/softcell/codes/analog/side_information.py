@@ -10,16 +10,10 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.analog.row_counts import (
-    ByteReader,
-    decode_counts,
-    encode_counts,
-    leads,
-    width_of,
-)
-from softcell.codes.analog.tensor_code import AnalogCode
+from softcell.codes.analog.code import AnalogCode
 from softcell.codes.analog.value_range import PLACES, ValueRange
-from softcell.codes.digital.bfloat16 import expand, round_up
+from softcell.codes.bfloat16 import expand, round_up
+from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads, width_of
 from softcell.errors import FormatError
 
 _SIGN, _MASK, _PER_ROW = 1, 2, 4

@@ -1,0 +1,44 @@
+"""What of a network goes to the cells of the analog code, and what the mask keeps out of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from softcell.allocate.setting import Setting
+from softcell.allocate.survey import TensorSurvey
+from softcell.codes.analog.plan.ranges import binary_entropy
+from softcell.codes.analog.value_range import Histogram
+
+
+def masks_zeros(setting: Setting, tensor: TensorSurvey) -> bool:
+    """Return whether a mask of a tensor's zeros costs less than to store them."""
+    share = tensor.zeros / tensor.info.size
+    saved = share * (setting.cells_per_weight + 1 / setting.store.bits_per_cell)
+    cost = binary_entropy(share) / setting.store.bits_per_cell
+    return setting.scheme.has("sparsity") and tensor.zeros > 0 and saved >= cost
+
+
+def stored_magnitudes(setting: Setting, tensor: TensorSurvey) -> Histogram:
+    """Return the sizes of the weights of a tensor that go to cells."""
+    return tensor.magnitudes.with_zeros(0 if masks_zeros(setting, tensor) else tensor.zeros)
+
+
+def mean_cells(setting: Setting) -> float:
+    """Return about how many cells a weight gets, of those that go to cells; at least 0."""
+    masked = [s for s in setting.analog if masks_zeros(setting, s)]
+    stored = sum(s.info.size for s in setting.analog) - sum(s.zeros for s in masked)
+    bits = 8.0 * setting.fixed_bytes + (stored if setting.scheme.has("sign") else 0)
+    for s in masked:
+        bits += s.info.size * binary_entropy(s.zeros / s.info.size)
+    return max(setting.target - bits / setting.store.bits_per_cell, 0.0) / max(stored, 1)
+
+
+def pooled_magnitudes(setting: Setting) -> Histogram:
+    """Return the sizes of all weights that go to cells, in units of their tensor's own."""
+    parts = []
+    for s in setting.analog:
+        scale = np.sqrt(s.variance * s.info.size / max(s.info.size - s.zeros, 1))
+        histogram = stored_magnitudes(setting, s)
+        if scale > 0:
+            parts.append(Histogram(histogram.values / scale, histogram.counts))
+    return Histogram.pooled(parts)

@@ -1,0 +1,207 @@
+"""One tensor by coarse-to-fine maps: bits for each row, robust cells first, fine cells after."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from softcell.channel import Law
+from softcell.codes.bfloat16 import expand, round_up
+from softcell.codes.coarse import design as maps
+from softcell.codes.maps.stored_maps import Maps, maps_of
+from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads
+from softcell.codes.store.store import Store
+from softcell.errors import FormatError, InputError
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseCode:
+    """How the weights of one tensor, rows by columns, are divided between robust and fine cells.
+
+    Args:
+        shape: Index of the density that its maps are designed for.
+        deviation: Root mean square of its weights, as a bfloat16.
+        bits: Coarse bits of a weight of each row, shape (rows,).
+        protected: Coarse bits are stored error-free, among the side information, and not in robust
+            cells of the tensor's own: a hybrid of digital and analog storage.
+    """
+
+    shape: int
+    deviation: float
+    bits: NDArray[np.uint8] = field(repr=False)
+    protected: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shape < len(maps.SHAPES):
+            raise InputError(f"shape must be 0 to {len(maps.SHAPES) - 1}, got {self.shape}")
+        if self.bits.size and self.bits.max() > maps.MOST_BITS:
+            raise InputError(f"a weight has at most {maps.MOST_BITS} coarse bits")
+        if not 0 <= self.deviation < np.inf:
+            raise InputError(f"the deviation must be finite and at least 0, got {self.deviation}")
+
+    def coarse_bits(self, columns: int) -> int:
+        """Return the number of coarse bits of the tensor."""
+        return int(self.bits.sum(dtype=np.int64)) * columns
+
+    def coarse_cells(self, columns: int, store: Store) -> int:
+        """Return the number of robust cells of the tensor; none if its bits are protected."""
+        return 0 if self.protected else -(-self.coarse_bits(columns) // store.bits_per_symbol)
+
+
+def encode_coarse_side(code: CoarseCode) -> NDArray[np.uint8]:
+    """Return shape, deviation and bits of each row as bytes."""
+    bits = int(round_up(np.array([code.deviation], np.float32))[0])
+    counts = code.bits + np.uint8(1)
+    per_row = not leads(counts)
+    head = struct.pack("<BHB", code.shape, bits, per_row | code.protected << 1)
+    return np.frombuffer(head + encode_counts(counts, per_row), np.uint8)
+
+
+def decode_coarse_side(data: NDArray[np.uint8], rows: int) -> tuple[CoarseCode, NDArray[np.uint8]]:
+    """Return the code of a tensor from the bytes of `encode_coarse_side`, and what follows them.
+
+    Raises:
+        FormatError: The bytes are too short or name an impossible code.
+    """
+    reader = ByteReader(data.tobytes())
+    shape, bits, flags = reader.unpack("<BHB")
+    deviation = float(expand(np.array([bits], np.uint16))[0])
+    counts = decode_counts(reader, rows, bool(flags & 1))
+    try:
+        code = CoarseCode(shape, deviation, counts - np.uint8(1), bool(flags & 2))
+    except InputError as error:
+        raise FormatError(str(error)) from None
+    return code, np.frombuffer(reader.rest(), np.uint8)
+
+
+def encode_parts(
+    rows: NDArray[np.float32], code: CoarseCode, law: Law
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the coarse bits of a tensor, one a byte, and the levels of its fine cells.
+
+    Args:
+        rows: Weights, shape (rows, columns), finite.
+        code: The tensor's code.
+        law: The law that the code is designed for.
+
+    Returns:
+        Bits, shape (coarse bits,), and level indices, shape (rows * columns,).
+    """
+    parts = np.empty(rows.shape, np.uint8)
+    fine = np.empty(rows.shape, np.uint8)
+    for bits in np.unique(code.bits):
+        design = maps.design_map(law, code.shape, int(bits))
+        for row in np.flatnonzero(code.bits == bits):
+            maps.encode(
+                rows[row],
+                code.deviation,
+                design.reach,
+                design.parts,
+                design.levels,
+                parts[row],
+                fine[row],
+            )
+    stream = np.empty(code.coarse_bits(rows.shape[1]), np.uint8)
+    _spread_bits(parts, code.bits, stream)
+    return stream, fine.reshape(-1)
+
+
+def decode_parts(stream: NDArray[np.uint8], code: CoarseCode, columns: int) -> NDArray[np.uint8]:
+    """Return the part of each weight, shape (rows, columns), from the robust cells' bits."""
+    parts = np.empty((len(code.bits), columns), np.uint8)
+    _gather_bits(stream, code.bits, parts)
+    return parts
+
+
+def decoding_tables(
+    code: CoarseCode, design: Law | Maps, at_reading: Law
+) -> dict[int, NDArray[np.float32]]:
+    """Return the estimates by number of coarse bits, for cells read under the second law.
+
+    Over several ages they are those of a decoder that is not told which.
+
+    Args:
+        code: The tensor's code.
+        design: The law that it was designed for, or its maps.
+        at_reading: The law of its cells when they are read.
+    """
+    found = maps_of(design)
+    return {
+        int(bits): maps.estimates(found.coarse_to_fine(code.shape, int(bits)), at_reading.average)
+        for bits in np.unique(code.bits)
+    }
+
+
+def decode_fine(
+    readings: NDArray[np.float32],
+    parts: NDArray[np.uint8],
+    code: CoarseCode,
+    tables: dict[int, NDArray[np.float32]],
+    bins: Callable[[NDArray], NDArray[np.int64]],
+    first_row: int,
+) -> NDArray[np.float32]:
+    """Return the weights of some rows from their fine cells' readings and their parts.
+
+    Args:
+        readings: One reading a weight, shape (rows * columns,).
+        parts: Parts of these rows, shape (rows, columns).
+        code: The tensor's code.
+        tables: Its tables.
+        bins: Gives the bin of each reading.
+        first_row: Number of the first of these rows in the tensor.
+    """
+    out = np.empty(parts.shape, np.float32)
+    place = bins(readings).reshape(parts.shape)
+    for i in range(len(parts)):
+        table = tables[int(code.bits[first_row + i])]
+        maps.decode(parts[i], place[i], table, code.deviation, out[i])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _spread_bits(parts, bits, stream):
+    """Write parts bit by bit, in pairs from the top; each pair Gray-coded as the levels are.
+
+    A robust cell that is taken for its neighbour then moves a weight to the next part of its
+    scale, and not to one far away.
+    """
+    at = 0
+    for i in range(parts.shape[0]):
+        for j in range(parts.shape[1]):
+            left = int(bits[i])
+            while left > 0:
+                if left >= 2:
+                    digit = (parts[i, j] >> (left - 2)) & 3
+                    stream[at] = digit >> 1
+                    stream[at + 1] = (digit >> 1) ^ (digit & 1)
+                    at += 2
+                    left -= 2
+                else:
+                    stream[at] = parts[i, j] & 1
+                    at += 1
+                    left = 0
+
+
+@njit(cache=True, nogil=True)
+def _gather_bits(stream, bits, parts):
+    at = 0
+    for i in range(parts.shape[0]):
+        for j in range(parts.shape[1]):
+            left = int(bits[i])
+            part = 0
+            while left > 0:
+                if left >= 2:
+                    high = stream[at]
+                    part = part * 4 + high * 2 + (high ^ stream[at + 1])
+                    at += 2
+                    left -= 2
+                else:
+                    part = part * 2 + stream[at]
+                    at += 1
+                    left = 0
+            parts[i, j] = part

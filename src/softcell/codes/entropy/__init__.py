@@ -1,0 +1,1 @@
+"""Entropy-coded quantisation, stored error-free."""

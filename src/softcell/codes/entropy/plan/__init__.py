@@ -1,0 +1,1 @@
+"""Steps of entropy-coded tensors, in the feedback loop or out of it."""

@@ -1,0 +1,1 @@
+"""Maps from values to levels: how they are designed, and how an image keeps them."""

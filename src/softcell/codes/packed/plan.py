@@ -1,0 +1,258 @@
+"""Which rows share cells and which get several, from trial runs of the feedback loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softcell.allocate.feedback_layer import FeedbackLayer, feedback_layer
+from softcell.allocate.setting import Setting
+from softcell.allocate.survey import Progress
+from softcell.channel import channel_of
+from softcell.codes.packed.code import (
+    CELLS,
+    DOUBLE,
+    HALF,
+    NONE,
+    SHARING,
+    SINGLE,
+    THIRD,
+    TRIPLE,
+    PackedCode,
+    PackedCodec,
+    encode_packed_side,
+    scale_index,
+)
+from softcell.codes.store.hard_store import DigitalStore
+from softcell.curvature import Calibration
+from softcell.devices import LEVELS, Device
+from softcell.errors import InfeasibleError, InputError
+from softcell.feedback.memory import SimulatedMemory, into
+from softcell.streams import Stream
+
+REACHES: Mapping[int, tuple[float, ...]] = {
+    THIRD: (2.2, 2.9, 3.7),
+    HALF: (2.2, 2.6, 3.1, 3.7),
+    SINGLE: (2.6, 3.1, 3.7),
+    DOUBLE: (3.4, 4.4),
+    TRIPLE: (4.4,),
+}
+"""Scales that are tried for each class, in root mean squares of a row's weights."""
+
+_TRIAL_WEIGHTS = 1 << 22
+"""Weights that go through the loop together in trials."""
+
+_TRIAL_SEED = 0  # of a chip that nothing is written to: its regions have names of their own
+_ROUNDS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class PackedTrial:
+    """What each class would cost each row of a layer.
+
+    Args:
+        columns: Weights of a row.
+        losses: Least loss over the scales tried, shape (rows, classes).
+        scales: The scale that has it, in eighths of octaves, same shape.
+    """
+
+    columns: int
+    losses: NDArray[np.float64] = field(repr=False)
+    scales: NDArray[np.int32] = field(repr=False)
+
+
+def packed_codes(
+    setting: Setting,
+    device: Device,
+    calibration: Calibration | None,
+    *,
+    verify_reads: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, PackedCode]:
+    """Return the packed code of every matrix.
+
+    Every matrix is stored on a simulated chip in each class at several scales, in the loop if its
+    curvature is known; then cells go to the rows whose loss falls most, until the target is met.
+
+    Raises:
+        InfeasibleError: The target is less than what is stored besides the matrices.
+        InputError: The store has no hard decisions.
+    """
+    if not isinstance(setting.store, DigitalStore):
+        raise InputError("packed cells need a store of hard decisions")
+    trials: dict[str, PackedTrial] = {}
+    for done, tensor in enumerate(setting.analog, start=1):
+        name = tensor.info.name
+        layer = feedback_layer(setting.weights, tensor, calibration)
+        trials[name] = try_classes(layer, device, setting, verify_reads=verify_reads)
+        if progress:
+            progress("trials", done, len(setting.analog))
+    budget = setting.target - setting.store.cells(setting.fixed_bytes)
+    best: dict[str, PackedCode] | None = None
+    unused, margin = np.inf, 0.0
+    for _ in range(_ROUNDS):
+        codes = share_cells(trials, max(budget, 0.0))
+        over = _cells(setting, trials, codes) - setting.target
+        if over <= 0:
+            if -over < unused:
+                best, unused = codes, -over
+            if over > -1e-3 * setting.target:
+                break
+            budget -= 0.7 * over
+        elif budget <= 0:
+            break
+        else:
+            # Rows without a partner can bring as much again: ever more is left for them.
+            budget -= over + margin
+            margin += 1e-3 * setting.target
+    if best is None:
+        needed = (setting.target + over) / setting.target * setting.cells_per_weight
+        raise InfeasibleError(
+            f"vectors, classes and scales alone take {needed:.3f} cells per weight; ask for "
+            "more than that"
+        )
+    return best
+
+
+def try_classes(
+    layer: FeedbackLayer, device: Device, setting: Setting, *, verify_reads: int = 1
+) -> PackedTrial:
+    """Store a layer on a simulated chip in each class of rows, at several scales, and read it.
+
+    Rows do not depend on each other, so that copies of the layer in several classes and scales go
+    through the loop side by side.
+
+    Args:
+        layer: The layer.
+        device: The kind of cells.
+        setting: The laws to design for, and the store whose levels robust cells have.
+        verify_reads: Verifying reads of a cell.
+    """
+    rows, columns = layer.weights.shape
+    memory = SimulatedMemory(device, _TRIAL_SEED, verify_reads)
+    size = np.sqrt(np.square(layer.weights, dtype=np.float64).mean(axis=1))
+    losses = np.full((rows, len(CELLS)), np.inf)
+    scales = np.zeros((rows, len(CELLS)), np.int32)
+    losses[:, NONE] = layer.loss(np.zeros_like(layer.weights))
+    variants = [(kind, reach) for kind, reaches in REACHES.items() for reach in reaches]
+    at_a_time = max(_TRIAL_WEIGHTS // layer.weights.size, 1) if layer.groups == 1 else 1
+    for first in range(0, len(variants), at_a_time):
+        chosen = variants[first : first + at_a_time]
+        classes = np.repeat(np.array([kind for kind, _ in chosen], np.uint8), rows)
+        for number, (kind, _) in enumerate(chosen):
+            # Rows that are left over have no others to share cells with.
+            end = (number + 1) * rows
+            classes[end - rows % SHARING.get(kind, 1) : end] = SINGLE
+        code = PackedCode(classes, scale_index(np.concatenate([size * r for _, r in chosen])))
+        codec, copies = _codec(code, setting), layer.repeated(len(chosen))
+        region = f"trial/{first}/{layer.name}"
+        targets, _ = copies.store(into(memory, region, codec, channel_of(device)))
+        seen = _read_back(targets, codec, device, setting, region)
+        for number, (kind, _) in enumerate(chosen):
+            own = slice(number * rows, (number + 1) * rows)
+            loss = layer.loss(seen[own])
+            better = (loss < losses[:, kind]) & (classes[own] == kind)
+            losses[better, kind] = loss[better]
+            scales[better, kind] = code.scales[own][better]
+    return PackedTrial(columns, np.where(np.isinf(losses), losses[:, NONE, None], losses), scales)
+
+
+def share_cells(trials: Mapping[str, PackedTrial], budget: float) -> dict[str, PackedCode]:
+    """Give every row the class that its loss is worth.
+
+    Each row climbs the lower convex hull of its losses over cells; cells go where one takes most
+    from the loss, until the budget is spent. A row that is left without others to share its cells
+    with has more of them.
+
+    Args:
+        trials: What the classes cost, by tensor.
+        budget: Cells to spend.
+
+    Returns:
+        A code for each tensor.
+
+    Example:
+        >>> trial = PackedTrial(
+        ...     columns=10,
+        ...     losses=np.array([[9.0, 7, 4, 3, 1, 0.9], [90, 80, 40, 10, 9, 8.9]]),
+        ...     scales=np.zeros((2, 6), np.int32),
+        ... )
+        >>> share_cells({"a": trial}, 10)["a"].classes.tolist()
+        [0, 3]
+    """
+    steps = [
+        (gain, name, row, kind)
+        for name, trial in trials.items()
+        for row, losses in enumerate(trial.losses)
+        for gain, kind in _hull(losses, trial.columns)
+    ]
+    steps.sort(key=lambda step: -step[0])
+    chosen = {name: np.full(len(t.losses), NONE, np.uint8) for name, t in trials.items()}
+    full: set[tuple[str, int]] = set()
+    for _, name, row, kind in steps:
+        cost = trials[name].columns * float(CELLS[kind] - CELLS[chosen[name][row]])
+        if cost > budget:
+            full.add((name, row))
+        if (name, row) not in full:
+            chosen[name][row] = kind
+            budget -= cost
+    return {name: _grouped(kinds, trials[name]) for name, kinds in chosen.items()}
+
+
+def _hull(losses: NDArray[np.float64], columns: int) -> Sequence[tuple[float, int]]:
+    """Return the classes on a row's lower convex hull, with what a cell gains up to each."""
+    steps: list[tuple[float, int]] = []
+    at = NONE
+    while at < len(CELLS) - 1:
+        later = np.arange(at + 1, len(CELLS))
+        gains = (losses[at] - losses[later]) / ((CELLS[later] - CELLS[at]) * columns)
+        if gains.max() <= 0:
+            break
+        at = int(later[gains.argmax()])
+        steps.append((float(gains.max()), at))
+    return steps
+
+
+def _grouped(kinds: NDArray[np.uint8], trial: PackedTrial) -> PackedCode:
+    """Return the code; rows that are too many for their groups go on to more cells."""
+    for kind, number in SHARING.items():
+        rows = np.flatnonzero(kinds == kind)
+        gain = trial.losses[rows, kind] - trial.losses[rows, kind + 1]
+        most = np.argsort(-gain, kind="stable")[: len(rows) % number]
+        kinds[rows[most]] = kind + 1
+    return PackedCode(kinds, trial.scales[np.arange(len(kinds)), kinds])
+
+
+def _codec(code: PackedCode, setting: Setting) -> PackedCodec:
+    if not isinstance(setting.store, DigitalStore):
+        raise InputError("packed cells need a store of hard decisions")
+    return PackedCodec(code, setting.law, setting.store)
+
+
+def _read_back(
+    targets: NDArray[np.float32],
+    codec: PackedCodec,
+    device: Device,
+    setting: Setting,
+    region: str,
+) -> NDArray[np.float32]:
+    """Return what the cells of a trial give at the age that the plan is for."""
+    levels = codec.encode(targets)
+    plain = levels.reshape(-1).astype(np.float32) / np.float32(LEVELS - 1)
+    written = device.write(plain, stream=Stream.of(_TRIAL_SEED, f"write/{region}"))
+    aged = device.age(written, setting.channel.age_seconds)
+    readings = device.read(aged, stream=Stream.of(_TRIAL_SEED, f"read/0/{region}"))
+    return codec.decode(readings.reshape(levels.shape), setting.channel)
+
+
+def _cells(
+    setting: Setting, trials: Mapping[str, PackedTrial], codes: Mapping[str, PackedCode]
+) -> int:
+    data, cells = setting.fixed_bytes, 0
+    for name, code in codes.items():
+        data += len(encode_packed_side(code))
+        cells += code.cells(trials[name].columns)
+    return cells + setting.store.cells(data)

@@ -1,0 +1,1 @@
+"""Error-free storage of bytes in cells: levels, labels, code words."""
