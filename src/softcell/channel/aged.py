@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel.channel import Channel, channel_of, edges_over
-from softcell.devices import Device, device_of
+from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
 
@@ -113,11 +112,11 @@ def law_of(device: Device, ages: Ages) -> Law:
     """
     if ages.single:
         return channel_of(device, ages.last)
-    return _over(json.dumps(device.definition(), sort_keys=True), ages)
+    return _over(device, ages)
 
 
 @lru_cache(maxsize=16)
-def _over(definition: str, ages: Ages) -> AgedChannel:
-    device, seconds = device_of(json.loads(definition)), ages.spaced(SPAN_AGES)
+def _over(device: Device, ages: Ages) -> AgedChannel:
+    seconds = ages.spaced(SPAN_AGES)
     edges = edges_over(device, seconds)
     return AgedChannel(tuple(channel_of(device, age, edges=edges) for age in seconds), ages.told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel.capacity import Capacity, capacity
-from softcell.devices import LEVELS, Device, device_of
+from softcell.devices import LEVEL_VALUES, Device
 from softcell.errors import InputError
 
 READINGS = 1024
@@ -102,10 +101,10 @@ class Channel:
 
 
 @lru_cache(maxsize=64)
-def _cached(definition: str, age_seconds: float, edge_data: bytes) -> Channel:
-    device, edges = device_of(json.loads(definition)), np.frombuffer(edge_data)
-    levels = np.linspace(0, 1, LEVELS)
-    return Channel(levels, edges, device.law(levels, edges, age_seconds), age_seconds)
+def _cached(device: Device, age_seconds: float, edge_data: bytes) -> Channel:
+    edges = np.frombuffer(edge_data)
+    law = device.law(LEVEL_VALUES, edges, age_seconds)
+    return Channel(LEVEL_VALUES, edges, law, age_seconds)
 
 
 def edges_over(device: Device, ages: Sequence[float]) -> NDArray[np.float64]:
@@ -147,8 +146,7 @@ def channel_of(
         8.0
     """
     own = edges_over(device, [age_seconds]) if edges is None else edges
-    definition = json.dumps(device.definition(), sort_keys=True)
-    return _cached(definition, float(age_seconds), own.tobytes())
+    return _cached(device, float(age_seconds), own.tobytes())
 
 
 def posterior_mean(

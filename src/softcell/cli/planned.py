@@ -97,7 +97,7 @@ def planned_network(
 
     file = load_plan(plan)
     settings = PlanSettings.of(file.settings)
-    if device is not None and parse_device(device).definition() != file.plan.device.definition():
+    if device is not None and parse_device(device) != file.plan.device:
         raise InputError(
             f"{plan} is for the device {file.plan.device.name}, not for {device}; make a plan for "
             "that one"

@@ -1,7 +1,7 @@
 """Memory cells: what is written, how it ages, what is read."""
 
 from softcell.devices.catalogue import DEVICES, device_of, device_toml, load_device, parse_device
-from softcell.devices.device import LEVELS, Axis, Cells, Device
+from softcell.devices.device import LEVEL_VALUES, LEVELS, Axis, Cells, Device, plain_levels
 from softcell.devices.fitting import fit_measurements
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
@@ -13,6 +13,7 @@ from softcell.devices.wan import WanCell
 __all__ = [
     "DEVICES",
     "LEVELS",
+    "LEVEL_VALUES",
     "Axis",
     "Cells",
     "Device",
@@ -29,5 +30,6 @@ __all__ = [
     "fit_measurements",
     "load_device",
     "parse_device",
+    "plain_levels",
     "read_noise_share",
 ]

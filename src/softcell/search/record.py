@@ -127,7 +127,7 @@ def tried(
     other = None
     if file.network != digest:
         other = "another network"
-    elif file.plan.device.definition() != device.definition():
+    elif file.plan.device != device:
         other = f"the device {file.plan.device.name}"
     elif asked != _asked(network, goal):
         other = "another goal, other ages or other tensors to keep"
