@@ -65,11 +65,9 @@ def _summary(header: ImageHeader) -> dict[str, Any]:
 
 def _store_levels(header: ImageHeader) -> list[float]:
     """Return the levels of the digital store in the device's unit."""
-    import numpy as np
+    from softcell.devices import LEVEL_VALUES
 
-    from softcell.devices import LEVELS
-
-    plain = np.array(header.store.indices) / (LEVELS - 1)
+    plain = LEVEL_VALUES[list(header.store.indices)]
     return [round(x, 6) for x in header.device.level_axis.to_unit(plain).tolist()]
 
 

@@ -8,6 +8,7 @@ from softcell.devices.measured import MeasuredCell
 from softcell.devices.mushroom import MushroomCell
 from softcell.devices.noise_share import read_noise_share
 from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.simulated import SimulatedCells
 from softcell.devices.wan import WanCell
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "MeasuredCell",
     "MushroomCell",
     "ReadOut",
+    "SimulatedCells",
     "Spread",
     "Stuck",
     "WanCell",

@@ -28,10 +28,9 @@ from softcell.codes.packed.code import (
 )
 from softcell.codes.store.hard_store import DigitalStore
 from softcell.curvature import Calibration
-from softcell.devices import LEVELS, Device
+from softcell.devices import Device, SimulatedCells
 from softcell.errors import InfeasibleError, InputError
 from softcell.feedback.memory import SimulatedMemory, into
-from softcell.streams import Stream
 
 REACHES: Mapping[int, tuple[float, ...]] = {
     THIRD: (2.2, 2.9, 3.7),
@@ -241,10 +240,9 @@ def _read_back(
 ) -> NDArray[np.float32]:
     """Return what the cells of a trial give at the age that the plan is for."""
     levels = codec.encode(targets)
-    plain = levels.reshape(-1).astype(np.float32) / np.float32(LEVELS - 1)
-    written = device.write(plain, stream=Stream.of(_TRIAL_SEED, f"write/{region}"))
-    aged = device.age(written, setting.channel.age_seconds)
-    readings = device.read(aged, stream=Stream.of(_TRIAL_SEED, f"read/0/{region}"))
+    chip = SimulatedCells(device, _TRIAL_SEED)
+    written = chip.write(region, levels.reshape(-1))
+    readings = chip.read(region, device.age(written, setting.channel.age_seconds))
     return codec.decode(readings.reshape(levels.shape), setting.channel)
 
 
