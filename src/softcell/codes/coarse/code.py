@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from softcell.channel import Law
+from softcell.channel import Law, gray_index, gray_label
 from softcell.codes.bfloat16 import expand, round_up
 from softcell.codes.coarse import design as maps
 from softcell.codes.maps.stored_maps import Maps, maps_of
@@ -176,9 +176,9 @@ def _spread_bits(parts, bits, stream):
             left = int(bits[i])
             while left > 0:
                 if left >= 2:
-                    digit = (parts[i, j] >> (left - 2)) & 3
-                    stream[at] = digit >> 1
-                    stream[at + 1] = (digit >> 1) ^ (digit & 1)
+                    label = gray_label((parts[i, j] >> (left - 2)) & 3)
+                    stream[at] = label >> 1
+                    stream[at + 1] = label & 1
                     at += 2
                     left -= 2
                 else:
@@ -196,8 +196,7 @@ def _gather_bits(stream, bits, parts):
             part = 0
             while left > 0:
                 if left >= 2:
-                    high = stream[at]
-                    part = part * 4 + high * 2 + (high ^ stream[at + 1])
+                    part = part * 4 + gray_index(stream[at] * 2 + stream[at + 1])
                     at += 2
                     left -= 2
                 else:

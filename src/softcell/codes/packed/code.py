@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.channel import Channel, Law
+from softcell.channel import Channel, Law, gray_index, gray_label
 from softcell.codes.entropy.index_coding import decode_indices, encode_indices, stream_size
 from softcell.codes.maps.stored_maps import Maps, maps_of
 from softcell.codes.packed.design import PackedMap, packed_estimates
@@ -227,8 +227,7 @@ class PackedCodec:
         """
         if not digits.size:
             return digits
-        gray = (digits ^ digits >> 1).astype(np.uint8)
-        bits = np.unpackbits(gray.reshape(-1, 1), axis=1)[:, 8 - self._width :]
+        bits = np.unpackbits(gray_label(digits).reshape(-1, 1), axis=1)[:, 8 - self._width :]
         levels = self._store.level_indices(np.packbits(bits), digits.size)
         return levels.reshape(digits.shape)
 
@@ -236,11 +235,8 @@ class PackedCodec:
         if not readings.size:
             return np.empty(readings.shape, np.int64)
         bits = self._store.detect(law, readings.reshape(-1)).reshape(-1, self._width)
-        gray = bits.astype(np.int64) @ (1 << np.arange(self._width)[::-1])
-        digit = gray.copy()
-        for shift in range(1, self._width):
-            digit ^= gray >> shift
-        return digit.reshape(readings.shape)
+        labels = bits.astype(np.int64) @ (1 << np.arange(self._width)[::-1])
+        return gray_index(labels).reshape(readings.shape)
 
 
 def scale_index(scale: NDArray[np.floating]) -> NDArray[np.int32]:
