@@ -30,7 +30,7 @@ from softcell.atomic_file import AtomicFile
 from softcell.codes.schemes import parse_scheme
 from softcell.devices import device_of
 from softcell.durations import Ages
-from softcell.errors import FormatError, InputError
+from softcell.errors import FormatError, InputError, OwnDeviceError
 from softcell.weights import Weights
 
 SCHEMA = "softcell.plan/1"
@@ -140,6 +140,8 @@ def load_plan(path: Path | str) -> PlanFile:
         )
     try:
         return _plan_file(values)
+    except OwnDeviceError as error:
+        raise OwnDeviceError(f"{path}: {error}") from None
     except (
         *(TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError),
     ) as error:

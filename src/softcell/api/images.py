@@ -14,7 +14,7 @@ from softcell.allocate.plan import make_plan
 from softcell.allocate.survey import Progress
 from softcell.codes.schemes import PACKED
 from softcell.curvature import Calibration
-from softcell.devices import Device, parse_device
+from softcell.devices import Device, device_from
 from softcell.durations import parse_age, parse_ages
 from softcell.errors import InputError
 from softcell.feedback.memory import SimulatedMemory
@@ -90,7 +90,7 @@ def write(
         >>> bool(np.abs(restored["layer.weight"] - weights["layer.weight"]).max() < 0.01)
         True
     """
-    device = parse_device(device) if isinstance(device, str) else device
+    device = device_from(device)
     ages = parse_ages(age, told=not age_unknown)
     with parse_weights(network) as weights:
         if calibration is None:

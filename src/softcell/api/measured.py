@@ -13,7 +13,7 @@ from softcell.allocate.survey import Progress
 from softcell.api.images import Network
 from softcell.codes.schemes import SCHEMES
 from softcell.curvature import Calibration
-from softcell.devices import Device, parse_device
+from softcell.devices import Device, device_from
 from softcell.durations import parse_age, parse_ages
 from softcell.evaluate.results import Result
 from softcell.evaluate.trials import DEFAULT_CELLS, Experiment, ways_through
@@ -64,7 +64,7 @@ def compare(
     experiment = Experiment(
         state=state,
         evaluate=lambda restored: evaluate(convert(restored)),
-        device=parse_device(device) if isinstance(device, str) else device,
+        device=device_from(device),
         age_seconds=parse_age(age),
         sensitivity=sensitivity,
         source=partial(parse_weights, network),
@@ -154,7 +154,7 @@ def optimise(
     )
     search = Search(
         subject,
-        parse_device(device) if isinstance(device, str) else device,
+        device_from(device),
         Goal(max_drop, max_divergence, max_cells, decoder, parse_ages(age, told=True), verify),
         seeds=seeds,
         told=told,

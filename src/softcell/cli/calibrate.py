@@ -9,10 +9,10 @@ import typer
 
 from softcell.cli.options import DEFAULT_TASK, JsonFlag, ModelOption, TaskOption
 from softcell.cli.output import print_facts, print_json, require_writable
-from softcell.cli.own_code import guarded
 from softcell.cli.own_network import own_inputs, own_module
 from softcell.cli.progress import Progress, counting, progress_bars
 from softcell.errors import InputError
+from softcell.own_code import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -81,7 +81,7 @@ def evaluate(
       softcell evaluate --task digits --scheme combined --cells-per-weight 2 --seeds 3
       softcell evaluate --task digits --plan plan.json --seeds 3
     """
-    from softcell.devices import parse_device
+    from softcell.devices import allow_device, parse_device
     from softcell.durations import parse_age
     from softcell.evaluate.measure import measure_given, measure_image
     from softcell.evaluate.trials import run_trials
@@ -95,11 +95,14 @@ def evaluate(
             raise InputError("a plan says scheme and cells; leave out --scheme, --cells-per-weight")
         _of_plan(plan, file, task, model, device, age, seeds, seed, images, out)
         return
-    if is_image and (scheme or device or cells_per_weight is not None):
+    if is_image and (scheme or cells_per_weight is not None):
         raise InputError(
             f"{file} is a cell image, which has its own scheme, device and number of cells; leave "
-            "out --scheme, --device and --cells-per-weight"
+            "out --scheme and --cells-per-weight"
         )
+    if is_image and device is not None:
+        allow_device(device)
+        device = None
     target = _target(scheme, cells_per_weight)
     with progress_bars() as progress:
         experiment = task_experiment(

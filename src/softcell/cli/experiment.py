@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softcell.cli.own_code import guarded, imported
 from softcell.cli.progress import Progress, counting
+from softcell.own_code import guarded, imported
 
 if TYPE_CHECKING:
     from softcell.devices import Device

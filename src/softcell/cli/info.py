@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softcell.cli.options import JsonFlag
+from softcell.cli.options import JsonFlag, OwnDeviceOption
 from softcell.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def info(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Check every byte of the file.")
     ] = True,
+    device: OwnDeviceOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a cell image holds and check that it is whole.
@@ -29,8 +30,11 @@ def info(
       softcell info model.cells
       softcell info model.cells --no-verify --json
     """
+    from softcell.devices import allow_device
     from softcell.image.cell_image import CellImage
 
+    if device is not None:
+        allow_device(device)
     with CellImage(image) as opened:
         header = opened.header
         if verify:

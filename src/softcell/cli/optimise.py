@@ -21,10 +21,10 @@ from softcell.cli.options import (
     listed,
 )
 from softcell.cli.output import print_facts, print_json, print_note, print_table, require_writable
-from softcell.cli.own_code import guarded
 from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress, counting, progress_bars
 from softcell.errors import InputError
+from softcell.own_code import guarded
 
 if TYPE_CHECKING:
     from softcell.search import Outcome, Search, Subject, Trial

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softcell.cli.own_code import guarded
 from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress, counting
 from softcell.errors import InputError
+from softcell.own_code import guarded
 
 if TYPE_CHECKING:
     from softcell.allocate.plan import Plan
@@ -95,9 +95,10 @@ def planned_network(
     from softcell.search.subjects import task_network
     from softcell.weights import StateDictWeights, WeightsReader
 
+    asked = None if device is None else parse_device(device)  # a plan may be of its class
     file = load_plan(plan)
     settings = PlanSettings.of(file.settings)
-    if device is not None and parse_device(device) != file.plan.device:
+    if asked is not None and asked != file.plan.device:
         raise InputError(
             f"{plan} is for the device {file.plan.device.name}, not for {device}; make a plan for "
             "that one"

@@ -18,7 +18,7 @@ from softcell.codes.store.soft_store import SoftStore
 from softcell.codes.store.store import Store
 from softcell.devices import Device, device_of
 from softcell.durations import Ages
-from softcell.errors import FormatError, SoftcellError
+from softcell.errors import FormatError, OwnDeviceError, SoftcellError
 from softcell.image.container import Container
 from softcell.weights import TensorInfo
 
@@ -219,6 +219,8 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
             tensors=tensors,
             chip=_chip_of(metadata),
         )
+    except OwnDeviceError:
+        raise
     except (
         *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
         SoftcellError,
@@ -267,7 +269,8 @@ class CellImage:
             self._check_sections()
         except SoftcellError as error:
             self._container.close()
-            raise FormatError(f"{path}: {error}") from None
+            kind = OwnDeviceError if isinstance(error, OwnDeviceError) else FormatError
+            raise kind(f"{path}: {error}") from None
 
     def _check_sections(self) -> None:
         sections = self._container.sections

@@ -1,4 +1,4 @@
-"""A user's own Python code, named on the command line as `module:function`."""
+"""A user's own Python code, named as `module:function` or `module:Class`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,38 @@ from softcell.errors import InputError, SoftcellError
 _Result = TypeVar("_Result")
 
 
-def imported(function: str, option: str) -> Callable[..., Any]:
-    """Import a function, from the current folder if it is there.
+def imported(path: str, option: str, kind: str = "function") -> Callable[..., Any]:
+    """Import a function or a class, from the current folder if it is there.
 
     Args:
-        function: `module:function`.
+        path: `module:function`.
         option: The option that named it, for messages.
+        kind: What is expected there, for messages.
 
     Raises:
         InputError: There is no such function, or its module cannot be imported.
     """
-    module_name, _, name = function.partition(":")
+    module_name, _, name = path.partition(":")
     if not module_name or not name:
-        raise InputError(f"{option}: expected module:function, got {function!r}")
+        raise InputError(f"{option}: expected module:{kind}, got {path!r}")
     sys.path.insert(0, "")  # the current folder, as `python -m` has it
     try:
-        module = guarded(lambda: importlib.import_module(module_name), f"{option} {function}")
+        module = guarded(lambda: importlib.import_module(module_name), f"{option} {path}")
+    except InputError as error:
+        absent = error.__cause__
+        if not isinstance(absent, ModuleNotFoundError) or absent.name is None:
+            raise
+        if not f"{module_name}.".startswith(f"{absent.name}."):
+            raise  # the module is there, and lacks another
+        raise InputError(
+            f"{option} {path}: there is no module {absent.name!r}; run softcell in the folder of "
+            f"{absent.name}.py, or install the package that it is from"
+        ) from None
     finally:
         sys.path.remove("")
     found = getattr(module, name, None)
     if not callable(found):
-        raise InputError(f"{option}: module {module_name} has no function {name!r}")
+        raise InputError(f"{option}: module {module_name} has no {kind} {name!r}")
     return found
 
 
