@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
-import numpy as np
 from numba.extending import register_jitable
-from numpy.typing import NDArray
-
-_Index = TypeVar("_Index", int, NDArray[np.integer])
 
 
 @register_jitable
-def gray_label(index: _Index) -> _Index:
-    """Return the Gray label of an index, or of each of an array.
+def gray_label(index: Any) -> Any:
+    """Return the Gray label of an index, an integer or an array of integers.
 
     Example:
         >>> [gray_label(index) for index in range(4)]
@@ -23,8 +19,8 @@ def gray_label(index: _Index) -> _Index:
 
 
 @register_jitable
-def gray_index(label: _Index) -> _Index:
-    """Return the index, below 256, that a Gray label stands for.
+def gray_index(label: Any) -> Any:
+    """Return the index, below 256, that a Gray label stands for; an integer or an array.
 
     Example:
         >>> [gray_index(gray_label(index)) for index in (0, 1, 100, 255)]

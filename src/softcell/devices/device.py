@@ -171,6 +171,10 @@ class Device(Protocol):
         """Return plain values from which `device_of` makes the same device."""
         ...
 
+    def __hash__(self) -> int:
+        """Return the same number for equal devices."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Response:

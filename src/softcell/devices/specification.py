@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import cache
 from typing import Any, get_type_hints
 
 from softcell.devices.device import shortest
@@ -27,7 +26,6 @@ def options_of(device: Any) -> dict[str, Any]:
     return {name: getattr(device, name) for name in option_types(type(device))}
 
 
-@cache
 def option_types(make: type) -> dict[str, Any]:
     """Return the type of each option that a device class takes."""
     hints = get_type_hints(make)
