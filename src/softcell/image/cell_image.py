@@ -25,7 +25,7 @@ from softcell.weights import TensorInfo
 STORE = "store"
 """Section of the digital store: its code words as packed bits."""
 
-
+_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 _STORES: Mapping[str, type[DigitalStore] | type[SoftStore]] = {
     "hard": DigitalStore,
     "soft": SoftStore,
@@ -221,10 +221,7 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
         )
     except OwnDeviceError:
         raise
-    except (
-        *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
-        SoftcellError,
-    ) as error:
+    except _DAMAGE as error:
         raise FormatError(f"this file does not describe a cell image ({error})") from None
 
 
