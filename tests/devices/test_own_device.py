@@ -15,6 +15,7 @@ from softcell.allocate import make_plan
 from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
 from softcell.channel import channel_of
 from softcell.devices import (
+    DEVICES,
     Device,
     GaussianCell,
     OwnDevice,
@@ -24,6 +25,7 @@ from softcell.devices import (
     device_of,
     parse_device,
 )
+from softcell.devices.conduct import require_conduct
 from softcell.devices.specification import option_types
 from softcell.errors import InputError, OwnDeviceError
 from softcell.image.cell_image import CellImage
@@ -246,6 +248,13 @@ class Leaking(OptionsOfAllTypes):
         return super().law(levels, edges, age_seconds) * 0.9
 
 
+class OtherLaw(OptionsOfAllTypes):
+    """Its cells read falling values, its law says rising ones."""
+
+    def read(self, cells, *, stream):
+        return 1 - super().read(cells, stream=stream)
+
+
 class Double(OptionsOfAllTypes):
     def read(self, cells, *, stream):
         return super().read(cells, stream=stream).astype(np.float64)
@@ -281,6 +290,7 @@ class Taken(OptionsOfAllTypes):
         (Restless, "cells read differently when they are written in another run"),
         (WrongLaw, r"law must return probabilities of shape .*\(8, 64\), got \(8, 63\)"),
         (Leaking, "those of a level sum to 1"),
+        (OtherLaw, r"law is not that of the cells: of 4096 cells at level 0, 0s old, 0.0% read"),
         (Double, "read must return an array of float32"),
         (Ageless, "age must return the Cells older"),
         (Broken, r"failed at .*test_own_device.py:\d+: ZeroDivisionError"),
@@ -291,6 +301,14 @@ def test_a_short_trial_finds_what_is_no_device(made_by, message):
         parse_device(f"{__name__}:{made_by.__name__}")
     with pytest.raises(InputError, match=message):
         device_from(Stuck(made_by()))
+
+
+@pytest.mark.parametrize(
+    "behind", ["", "+spread:sigma=0.02+stuck:low=0.01,high=0.02+readout:bits=4"]
+)
+@pytest.mark.parametrize("name", DEVICES)
+def test_our_own_devices_keep_to_it(name, behind):
+    require_conduct(parse_device(name + behind))
 
 
 def test_a_definition_has_words_of_its_own():
