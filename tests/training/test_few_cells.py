@@ -8,10 +8,11 @@ from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.evaluate.tasks import load_task
-from softcell.training.few_cells import left_files, train_for_cells
 from softcell.training.settings import FewCells, settings_for
 from softcell.training.start import start_of
+from softcell.training.task_network import task_problem, train_task
 from softcell.training.trained_network import TrainedNetwork, trained_network
+from softcell.training.training_log import left_files
 
 DEVICE = parse_device("pcm-partial-reset")
 NOW = Ages(0.0, 0.0)
@@ -24,7 +25,7 @@ def digits():
 
 def trained(task, settings, **options):
     named = {"name": "small", "command": "softcell train"}
-    return train_for_cells(task, DEVICE, settings, **named, **options)
+    return train_task(task, DEVICE, settings, **named, **options)
 
 
 def test_a_network_ends_at_its_number_of_cells(digits, tmp_path):
@@ -75,7 +76,8 @@ def test_an_interrupted_run_ends_as_another(digits, tmp_path):
 
 def test_vectors_learn_to_live_with_written_matrices(digits, tmp_path):
     settings = FewCells(1.2, epochs=3, batch=64, plans=2, mix=0.25)
-    begun = start_of(digits, DEVICE, NOW, settings, given=digits.state_dict())
+    problem = task_problem(digits, settings)
+    begun = start_of(problem, DEVICE, NOW, settings, given=problem.state)
     network = trained(digits, settings)
     assert begun.cells <= 1.2
     assert network.plan.plan.target == pytest.approx(begun.cells, rel=0.02)

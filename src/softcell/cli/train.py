@@ -126,7 +126,8 @@ def train(
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
     from softcell.evaluate.tasks import TASKS, load_task
-    from softcell.training.few_cells import left_files, train_for_cells
+    from softcell.training.task_network import train_task
+    from softcell.training.training_log import left_files
     from softcell.training.settings import settings_for
     from softcell.training.trained_network import TrainedNetwork
 
@@ -150,7 +151,7 @@ def train(
         done = f"{before.command} --output {source.name} && {done} --from {source.name}"
     with progress_bars() as progress:
         loaded = load_task(task, chosen, progress=counting(progress, "training"))
-        network = train_for_cells(
+        network = train_task(
             loaded,
             parse_device(device),
             settings,

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from softcell.allocate.survey import Progress
+from softcell.errors import InputError
 from softcell.evaluate.measure import measure_chips
 from softcell.evaluate.results import Result
 from softcell.evaluate.tasks import Task, load_task
@@ -50,8 +51,8 @@ def measure_trained(
         progress: Called as the work goes on.
 
     Raises:
-        InputError: There is no seed, the data of a task are missing, or a network has other
-            tensors than its task's.
+        InputError: There is no seed, the data of a task are missing, or a network is of no task
+            or has other tensors than its task's.
         DecodingError: Side information was lost.
     """
 
@@ -61,6 +62,12 @@ def measure_trained(
 
     kept = {result.key: result for result in known}
     experiments: dict[Place, Experiment] = {}
+    untasked = [network.name for network in networks if not network.task]
+    if untasked:
+        raise InputError(
+            f"{untasked[0]} is a network of somebody's own, of which no test images are known; "
+            "write it by its plan, read it and evaluate it"
+        )
     for network in networks:
         task = load_task(network.task, network.model, progress=counted)
         place, plan = place_of(network), network.plan.plan
