@@ -128,7 +128,7 @@ def settings_for(task: str, cells: float, **changes: Any) -> FewCells:
     return FewCells(cells, **(own | given))
 
 
-_OWN = _SMALL | {"epochs": 20.0, "batch": 64}
+_OWN = _SMALL | {"epochs": 40.0, "batch": 64}
 
 
 def own_settings(cells: float, *, loss: bool, **changes: Any) -> FewCells:
