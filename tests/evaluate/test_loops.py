@@ -12,7 +12,8 @@ from torch import nn
 from softcell.curvature import calibrate
 from softcell.devices import parse_device, read_noise_share
 from softcell.errors import InputError
-from softcell.evaluate.trials import Experiment, Loop, compare, count_rows, grid, run_trials
+from softcell.evaluate.experiment import Experiment
+from softcell.evaluate.trials import Loop, compare, count_rows, grid, run_trials
 from softcell.feedback import correct_drift
 
 CELL = "pcm-partial-reset"

@@ -9,8 +9,9 @@ from softcell.allocate.plan import make_plan
 from softcell.codes.schemes import CONVENTIONAL, CUMULATIVE
 from softcell.devices import parse_device
 from softcell.errors import InputError
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.statistics import mean_and_ci95
-from softcell.evaluate.trials import Experiment, compare, grid, run_trials
+from softcell.evaluate.trials import compare, grid, run_trials
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration

@@ -15,8 +15,9 @@ from softcell.codes.schemes import SCHEMES
 from softcell.curvature import Calibration
 from softcell.devices import Device, parse_device
 from softcell.durations import parse_age, parse_ages
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.results import Result
-from softcell.evaluate.trials import DEFAULT_CELLS, Experiment, ways_through
+from softcell.evaluate.trials import DEFAULT_CELLS, ways_through
 from softcell.evaluate.trials import compare as compare_schemes
 from softcell.image.closed_loop import Correct
 from softcell.weights import parse_weights

@@ -12,7 +12,8 @@ from softcell.cli.progress import Progress, counting
 
 if TYPE_CHECKING:
     from softcell.devices import Device
-    from softcell.evaluate.trials import Experiment, Loop
+    from softcell.evaluate.experiment import Experiment
+    from softcell.evaluate.trials import Loop
 
 _CALIBRATION_IMAGES = 2000
 
@@ -46,9 +47,9 @@ def task_experiment(
     """
     from softcell.codes.schemes import CODED, parse_scheme
     from softcell.curvature import load_fisher
+    from softcell.evaluate.experiment import Experiment
     from softcell.evaluate.sensitivity import task_fisher
     from softcell.evaluate.tasks import load_task
-    from softcell.evaluate.trials import Experiment
     from softcell.weights import WeightsReader
 
     chosen = [parse_scheme(scheme) for scheme in schemes]
@@ -122,8 +123,8 @@ def own_experiment(
         sensitivity: File with the Fisher information, or None.
     """
     from softcell.curvature import load_fisher
+    from softcell.evaluate.experiment import Experiment
     from softcell.evaluate.sensitivity import digest
-    from softcell.evaluate.trials import Experiment
     from softcell.weights import WeightsReader
 
     state = read_network(network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,13 @@ from softcell.codes.schemes import parse_scheme
 from softcell.devices import read_noise_share
 from softcell.errors import InputError
 from softcell.evaluate.bounds import least_cells_per_weight
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.results import Result
 from softcell.evaluate.statistics import mean_and_ci95
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.version import VERSION
-
-if TYPE_CHECKING:
-    from softcell.evaluate.trials import Experiment
 
 GIVEN = "given"
 """Scheme of weights that are evaluated as they are, in no cells."""

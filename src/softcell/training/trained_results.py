@@ -10,10 +10,11 @@ from pathlib import Path
 
 from softcell.allocate.survey import Progress
 from softcell.errors import InputError
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.measure import measure_chips
 from softcell.evaluate.results import Result
 from softcell.evaluate.tasks import Task, load_task
-from softcell.evaluate.trials import Experiment, run_trials
+from softcell.evaluate.trials import run_trials
 from softcell.search import Network, write_planned
 from softcell.search.subjects import task_network
 from softcell.training.matrix_steps import State
