@@ -257,8 +257,8 @@ def _accuracies(task: Task, trained: TrainedNetwork) -> tuple[float, float]:
 def _from_nothing(task: str, model: str | None, seed: int, as_json: bool) -> None:
     """Train a small network from random weights, and keep it."""
     from softcell.curvature.tensor_file import read_tensors
+    from softcell.evaluate.small_networks import train as train_network
     from softcell.evaluate.tasks import TASKS, load_task
-    from softcell.evaluate.training import train as train_network
 
     chosen = model or next(iter(TASKS.get(task, {})), "")
     with progress_bars() as progress:

@@ -8,15 +8,13 @@ import numpy as np
 
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
-from softcell.evaluate.sensitivity import calibration_images, task_calibration
+from softcell.evaluate.sensitivity import task_calibration
+from softcell.evaluate.small_networks import Progress
 from softcell.evaluate.tasks import Task
-from softcell.evaluate.training import Progress
 from softcell.evaluate.trials import Loop, ways_through
 from softcell.feedback import DriftCorrection
 from softcell.image.closed_loop import Correct
 
-_IMAGES = 200
-_LARGE_IMAGES = 100  # of 224 x 224 pixels: their many places make up for the number
 _SEED = 1  # other images than those that gave the curvature
 
 
@@ -33,7 +31,7 @@ def task_correction(
     Raises:
         InputError: As for `Task.calibration`, or the weights do not fit the network.
     """
-    usual = _LARGE_IMAGES if task.name == "imagenet" else _IMAGES
+    usual = task.counts.correction
     images = task.calibration(usual if count is None else count, seed=_SEED)
     weights = task.state_dict() if state is None else state
     module = with_weights(TASKS[task.name][task.model].network, weights)
@@ -53,5 +51,5 @@ def task_loops(
     Returns:
         The open loop, the open loop with drift correction, and the closed loop.
     """
-    calibration = task_calibration(task, count=calibration_images(task), progress=progress)
+    calibration = task_calibration(task, count=task.counts.curvature, progress=progress)
     return ways_through(calibration, task_correction(task), verify_reads=verify_reads)

@@ -25,13 +25,11 @@ from softcell.curvature.tensor_file import digest
 from softcell.errors import FormatError
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
+from softcell.evaluate.small_networks import Progress
 from softcell.evaluate.tasks import Task
-from softcell.evaluate.training import Progress
 
 _log = logging.getLogger(__name__)
 _BATCH = 4
-_IMAGES = 2000
-_LARGE_IMAGES = 400  # of 224 x 224 pixels: their many places make up for the number
 _VERSION = 1  # of the Fisher's estimator; a change makes cached files strangers
 _CALIBRATION_VERSION = 1  # likewise, of the covariances and of what a calibration holds
 
@@ -73,11 +71,6 @@ def task_fisher(
         return diagonal_fisher(module, images, seed=seed, batch=_BATCH, progress=progress)
 
     return _kept(path, load_fisher, compute, save_fisher)
-
-
-def calibration_images(task: Task) -> int:
-    """Return how many images a task's curvature is usually computed on."""
-    return _LARGE_IMAGES if task.name == "imagenet" else _IMAGES
 
 
 def task_calibration(

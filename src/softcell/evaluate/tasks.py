@@ -15,10 +15,10 @@ from softcell.curvature.tensor_file import read_tensors
 from softcell.errors import InputError
 from softcell.evaluate.datasets import DATASETS, Images, data_file
 from softcell.evaluate.inference import batched_outputs
-from softcell.evaluate.models import TASKS, Model
+from softcell.evaluate.models import TASKS, ImageCounts, Model
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.preprocessing import Augmentation
-from softcell.evaluate.training import Progress, trained_weights
+from softcell.evaluate.small_networks import Progress, trained_weights
 from softcell.streams import Stream
 
 __all__ = ["SUBSETS", "TASKS", "Task", "load_task"]
@@ -174,6 +174,11 @@ class Task:
             FormatError: As for `calibration`.
         """
         return self._varied(count, Stream.of(seed, "validation"), self._model.variation)
+
+    @property
+    def counts(self) -> ImageCounts:
+        """How many images serve what is learnt of the network and measured of it."""
+        return self._model.counts
 
     @property
     def accuracy(self) -> float:

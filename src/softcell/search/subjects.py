@@ -16,7 +16,7 @@ from softcell.errors import InputError
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
-from softcell.evaluate.sensitivity import calibration_images, task_calibration
+from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
 from softcell.feedback import DriftCorrection, SequentialWrite
 from softcell.image.closed_loop import Sequence
@@ -33,8 +33,6 @@ from softcell.search.judge import (
 from softcell.search.network import Network, Subject
 from softcell.weights import StateDictWeights, Weights
 
-_JUDGED, _LARGE_JUDGED = 2000, 200
-_SEQUENCE, _LARGE_SEQUENCE = 300, 60
 _SEQUENCE_SEED = 2
 _SEEDS = {SEARCH: 3, CONFIRM: 4, FEW: 5}
 
@@ -60,12 +58,11 @@ def task_subject(
         keep: Names of tensors that are stored as they are.
         progress: Called while the curvature is computed.
     """
-    large = task.name == "imagenet"
     state = task.state_dict() if source is None else _read(source)
-    count = images or (_LARGE_JUDGED if large else _JUDGED)
+    count = images or task.counts.judged
     module = task.module()
     judge = OutputJudge(
-        module_outputs(module, batch=4 if large else 50),
+        module_outputs(module, batch=task.counts.together),
         state,
         lambda inputs: task.validation(
             max(count // 4, 1) if inputs == FEW else count, seed=_SEEDS[inputs]
@@ -85,7 +82,6 @@ def task_network(
 ) -> Network:
     """Return a task's network, to be written; arguments as for `task_subject`."""
     state = task.state_dict() if source is None else _read(source)
-    count = _LARGE_SEQUENCE if task.name == "imagenet" else _SEQUENCE
 
     def counted(done: int, total: int) -> None:
         if progress:
@@ -93,12 +89,13 @@ def task_network(
 
     def sequence(share: float) -> Sequence:
         module = with_weights(TASKS[task.name][task.model].network, state)
-        return SequentialWrite(module, task.calibration(count, seed=_SEQUENCE_SEED), share=share)
+        images = task.calibration(task.counts.sequence, seed=_SEQUENCE_SEED)
+        return SequentialWrite(module, images, share=share)
 
     return Network(
         source=source or (lambda: StateDictWeights(state)),
         calibration=task_calibration(
-            task, state=state, count=calibration_images(task), progress=counted
+            task, state=state, count=task.counts.curvature, progress=counted
         ),
         correct=task_correction(task, state=state),
         sequence=sequence,

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from softcell.errors import InputError, SoftcellError
-from softcell.evaluate import training
+from softcell.evaluate import small_networks
 from softcell.evaluate.datasets import DATASETS, Images
 from softcell.evaluate.networks import DigitsCNN
 from softcell.evaluate.tasks import load_task
 from softcell.streams import Stream
 
-DIGITS = training.RECIPES["digits", "cnn"]
+DIGITS = small_networks.RECIPES["digits", "cnn"]
 SHORT = replace(DIGITS, epochs=1)
 
 
@@ -21,7 +21,7 @@ SHORT = replace(DIGITS, epochs=1)
 def fresh_cache(tmp_path, monkeypatch):
     """An empty cache, and a digits recipe of one epoch."""
     monkeypatch.setenv("SOFTCELL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(training.RECIPES, ("digits", "cnn"), SHORT)
+    monkeypatch.setitem(small_networks.RECIPES, ("digits", "cnn"), SHORT)
     return tmp_path / "cache"
 
 
@@ -31,12 +31,12 @@ def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads():
     random_state = torch.get_rng_state()
     try:
         torch.set_num_threads(2)
-        one = training.fit(SHORT, images, seed=0)
+        one = small_networks.fit(SHORT, images, seed=0)
         torch.set_num_threads(1)
-        same = training.fit(SHORT, images, seed=0)
+        same = small_networks.fit(SHORT, images, seed=0)
     finally:
         torch.set_num_threads(threads)
-    other = training.fit(SHORT, images, seed=1)
+    other = small_networks.fit(SHORT, images, seed=1)
     for name, array in one.items():
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, same[name])
@@ -49,7 +49,7 @@ def test_training_leaves_the_number_of_threads():
     images = DATASETS["digits"].training()
     try:
         torch.set_num_threads(2)
-        training.fit(SHORT, Images(images.pixels[:64], images.labels[:64]), seed=0)
+        small_networks.fit(SHORT, Images(images.pixels[:64], images.labels[:64]), seed=0)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -60,7 +60,9 @@ def test_progress_counts_every_step():
     calls = []
     few = Images(images.pixels[:300], images.labels[:300])
     recipe = replace(SHORT, epochs=2, batch=128)
-    training.fit(recipe, few, seed=0, progress=lambda done, total: calls.append((done, total)))
+    small_networks.fit(
+        recipe, few, seed=0, progress=lambda done, total: calls.append((done, total))
+    )
     assert calls == [(step, 6) for step in range(1, 7)]
 
 
@@ -68,11 +70,11 @@ def test_divergence_is_an_error():
     images = DATASETS["digits"].training()
     reckless = replace(SHORT, learning_rate=1e38, weight_decay=0.0)
     with pytest.raises(SoftcellError, match=r"diverged at step .* lower the learning rate"):
-        training.fit(reckless, images, seed=0)
+        small_networks.fit(reckless, images, seed=0)
 
 
 def test_initial_weights_have_the_variance_of_he():
-    state = training.initial_weights(DigitsCNN, Stream.of(3, "test"))
+    state = small_networks.initial_weights(DigitsCNN, Stream.of(3, "test"))
     weight = state["conv3.weight"]  # 9216 values, 288 inputs each
     assert weight.var() == pytest.approx(2 / 288, rel=0.06)
     assert abs(weight.mean()) < 5 * math.sqrt(2 / 288 / weight.size)
@@ -86,11 +88,13 @@ def test_initial_weights_have_the_variance_of_he():
 def test_a_network_is_trained_once_and_kept(fresh_cache, caplog):
     calls = []
     with caplog.at_level(logging.INFO, logger="softcell"):
-        first = training.trained_weights("digits", "cnn", progress=lambda *c: calls.append(c))
+        first = small_networks.trained_weights("digits", "cnn", progress=lambda *c: calls.append(c))
         assert "training cnn for digits" in caplog.text
         caplog.clear()
         count = len(calls)
-        second = training.trained_weights("digits", "cnn", progress=lambda *c: calls.append(c))
+        second = small_networks.trained_weights(
+            "digits", "cnn", progress=lambda *c: calls.append(c)
+        )
     assert count == len(calls) > 0
     assert caplog.text == ""
     assert [path.name for path in fresh_cache.iterdir()] == ["digits-cnn-seed0.safetensors"]
@@ -100,7 +104,7 @@ def test_a_network_is_trained_once_and_kept(fresh_cache, caplog):
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "recipe"])
 def test_a_cached_file_that_cannot_be_used_is_replaced(fresh_cache, caplog, monkeypatch, damage):
-    path = training.train("digits", "cnn")
+    path = small_networks.train("digits", "cnn")
     contents = bytearray(path.read_bytes())
     if damage == "cut":
         path.write_bytes(contents[: len(contents) // 2])
@@ -108,11 +112,13 @@ def test_a_cached_file_that_cannot_be_used_is_replaced(fresh_cache, caplog, monk
         contents[-5] ^= 4
         path.write_bytes(contents)
     else:
-        monkeypatch.setitem(training.RECIPES, ("digits", "cnn"), replace(SHORT, weight_decay=0.1))
-    training.trained_weights("digits", "cnn")
+        monkeypatch.setitem(
+            small_networks.RECIPES, ("digits", "cnn"), replace(SHORT, weight_decay=0.1)
+        )
+    small_networks.trained_weights("digits", "cnn")
     assert "trained again" in caplog.text
     caplog.clear()
-    training.trained_weights("digits", "cnn")
+    small_networks.trained_weights("digits", "cnn")
     assert caplog.text == ""
     assert len(list(fresh_cache.iterdir())) == 1
 
@@ -120,14 +126,14 @@ def test_a_cached_file_that_cannot_be_used_is_replaced(fresh_cache, caplog, monk
 def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SOFTCELL_CACHE", str(tmp_path / "file"))
-    monkeypatch.setitem(training.RECIPES, ("digits", "cnn"), SHORT)
+    monkeypatch.setitem(small_networks.RECIPES, ("digits", "cnn"), SHORT)
     with pytest.raises(InputError, match="choose another"):
-        training.train("digits", "cnn")
+        small_networks.train("digits", "cnn")
 
 
 def test_what_has_no_recipe_is_refused():
     with pytest.raises(InputError, match="mnist lenet5"):
-        training.train("cifar10", "resnet20")
+        small_networks.train("cifar10", "resnet20")
 
 
 @pytest.mark.parametrize(
