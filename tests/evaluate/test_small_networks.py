@@ -60,10 +60,8 @@ def test_progress_counts_every_step():
     calls = []
     few = Images(images.pixels[:300], images.labels[:300])
     recipe = replace(SHORT, epochs=2, batch=128)
-    small_networks.fit(
-        recipe, few, seed=0, progress=lambda done, total: calls.append((done, total))
-    )
-    assert calls == [(step, 6) for step in range(1, 7)]
+    small_networks.fit(recipe, few, seed=0, progress=lambda *told: calls.append(told))
+    assert calls == [("training", step, 6) for step in range(1, 7)]
 
 
 def test_divergence_is_an_error():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,10 +13,8 @@ from softcell.codes.number.formats import keeps_precision
 from softcell.codes.number.vector_formats import CONSTANT, FLOAT12, NUMBER_FORMATS, is_constant
 from softcell.codes.schemes import Scheme
 from softcell.errors import InputError
+from softcell.progress import Progress
 from softcell.weights import TensorInfo, Weights, tensor_of_bytes
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _RUN = 1 << 18

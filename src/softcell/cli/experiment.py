@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softcell.cli.own_code import guarded, imported
-from softcell.cli.progress import Progress, counting
+from softcell.cli.progress import Progress
 
 if TYPE_CHECKING:
     from softcell.devices import Device
@@ -54,7 +54,7 @@ def task_experiment(
 
     chosen = [parse_scheme(scheme) for scheme in schemes]
     needed = any(each.has("sensitivity") or each.name in CODED for each in chosen)
-    loaded = load_task(task, model, images=images, progress=counting(progress, "training"))
+    loaded = load_task(task, model, images=images, progress=progress)
     state = loaded.state_dict() if weights is None else read_network(weights)
     fisher = None
     if sensitivity is not None:
@@ -64,7 +64,7 @@ def task_experiment(
             loaded,
             state=state,
             count=_CALIBRATION_IMAGES,
-            progress=counting(progress, "calibration images"),
+            progress=progress,
         )
     return Experiment(
         state=state,
@@ -99,9 +99,8 @@ def task_loops(
     from softcell.evaluate.correction import task_loops as loops
     from softcell.evaluate.tasks import load_task
 
-    loaded = load_task(task, model, images=images, progress=counting(progress, "training"))
-    count = counting(progress, "calibration images")
-    return loops(loaded, verify_reads=verify_reads, progress=count)
+    loaded = load_task(task, model, images=images, progress=progress)
+    return loops(loaded, verify_reads=verify_reads, progress=progress)
 
 
 def own_experiment(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from softcell.cli.own_code import guarded
 from softcell.cli.own_network import loaded_module, own_inputs
-from softcell.cli.progress import Progress, counting
+from softcell.cli.progress import Progress
 from softcell.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def planned_network(
     loaded = None
     if not own and (settings.task or task is not None):
         named = task or settings.task, model or settings.model or None
-        loaded = load_task(*named, progress=counting(progress, "training"))
+        loaded = load_task(*named, progress=progress)
         source = source or partial(StateDictWeights, loaded.state_dict())
     if source is None:
         raise InputError("give the weights that the plan is for: MODEL, a safetensors file")
@@ -159,7 +159,7 @@ def _own(
             module=made,
             learnt=given,
             calibration=calibration,
-            progress=counting(progress, "calibration inputs"),
+            progress=progress,
         ),
         f"--module {module}",
     )

@@ -20,7 +20,7 @@ from softcell.cli.options import (
 )
 from softcell.cli.output import print_facts, print_json, print_note, require_writable
 from softcell.cli.own_training import OwnTraining
-from softcell.cli.progress import counting, progress_bars
+from softcell.cli.progress import progress_bars
 from softcell.errors import InputError
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def train(
             trained, accuracies = own.train(settings, device=device, age=age, **options)
             images = 0
         else:
-            loaded = load_task(task, chosen, progress=counting(progress, "training"))
+            loaded = load_task(task, chosen, progress=progress)
             ages = parse_ages(age)
             trained = train_task(loaded, parse_device(device), settings, ages=ages, **options)
             accuracies, images = partial(_accuracies, loaded, trained), loaded.images
@@ -262,7 +262,7 @@ def _from_nothing(task: str, model: str | None, seed: int, as_json: bool) -> Non
 
     chosen = model or next(iter(TASKS.get(task, {})), "")
     with progress_bars() as progress:
-        path = train_network(task, chosen, seed=seed, progress=counting(progress, "training"))
+        path = train_network(task, chosen, seed=seed, progress=progress)
         loaded = load_task(task, chosen)
         accuracy = loaded.evaluate(read_tensors(path)[0])
     if as_json:

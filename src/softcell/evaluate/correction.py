@@ -9,11 +9,11 @@ import numpy as np
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.sensitivity import task_calibration
-from softcell.evaluate.small_networks import Progress
 from softcell.evaluate.tasks import Task
 from softcell.evaluate.trials import Loop, ways_through
 from softcell.feedback import DriftCorrection
 from softcell.image.closed_loop import Correct
+from softcell.progress import Progress
 
 _SEED = 1  # other images than those that gave the curvature
 
@@ -46,7 +46,7 @@ def task_loops(
     Args:
         task: The task.
         verify_reads: Verifying reads of a cell, from 1.
-        progress: Called with (images done, images in all) while the task's curvature is computed.
+        progress: Called while the task's curvature is computed.
 
     Returns:
         The open loop, the open loop with drift correction, and the closed loop.

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
 from softcell.channel import channel_of
 from softcell.codes.schemes import parse_scheme
 from softcell.devices import read_noise_share
@@ -21,6 +20,7 @@ from softcell.evaluate.statistics import mean_and_ci95
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
+from softcell.progress import Progress
 from softcell.version import VERSION
 
 GIVEN = "given"

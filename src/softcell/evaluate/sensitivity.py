@@ -25,8 +25,8 @@ from softcell.curvature.tensor_file import digest
 from softcell.errors import FormatError
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
-from softcell.evaluate.small_networks import Progress
 from softcell.evaluate.tasks import Task
+from softcell.progress import Progress
 
 _log = logging.getLogger(__name__)
 _BATCH = 4
@@ -54,7 +54,7 @@ def task_fisher(
         state: Other weights for its network, such as pruned ones; None for its own.
         count: Number of calibration images, >= 1.
         seed: Seed of the images and of the estimate, 0 to 2**63 - 1.
-        progress: Called with (images done, images in all); never when it is in the cache.
+        progress: As for `diagonal_fisher`; never called when it is in the cache.
 
     Returns:
         float32 arrays by name, see `diagonal_fisher`.
@@ -92,7 +92,7 @@ def task_calibration(
         count: Number of calibration images, >= 1.
         seed: Seed of the images and of the estimate, 0 to 2**63 - 1.
         kind: `fisher` or `inputs`, see `layer_curvatures`.
-        progress: Called with (images done, images in all); never when it is in the cache.
+        progress: As for `diagonal_fisher`; never called when it is in the cache.
 
     Raises:
         InputError: As for `Task.calibration` and `calibrate`.

@@ -20,9 +20,9 @@ from softcell.evaluate import preprocessing
 from softcell.evaluate.datasets import DATASETS, Images
 from softcell.evaluate.networks import DigitsCNN, LeNet5, LeNet300, with_weights
 from softcell.evaluate.preprocessing import Preprocessing, random_offsets, shifted
+from softcell.progress import Progress
 from softcell.streams import Stream
 
-Progress = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +80,7 @@ def train(task_name: str, model: str, *, seed: int = 0, progress: Progress | Non
         task_name: `digits` or `mnist`.
         model: `cnn` for the digits; `lenet-300-100` or `lenet5` for MNIST.
         seed: Seed of the initial weights, the order and the shifts, 0 to 2**63 - 1.
-        progress: Called with (steps done, steps in all) after each step.
+        progress: Called with ("training", steps done, steps in all) after each step.
 
     Returns:
         The safetensors file, in the folder that SOFTCELL_CACHE names (`cache_folder`).
@@ -219,7 +219,7 @@ def _descend(
                     f"lower the learning rate, now {recipe.learning_rate}"
                 )
             if progress is not None:
-                progress(done, steps)
+                progress("training", done, steps)
 
 
 def _step(

@@ -18,7 +18,8 @@ from softcell.evaluate.inference import batched_outputs
 from softcell.evaluate.models import TASKS, ImageCounts, Model
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.preprocessing import Augmentation
-from softcell.evaluate.small_networks import Progress, trained_weights
+from softcell.evaluate.small_networks import trained_weights
+from softcell.progress import Progress
 from softcell.streams import Stream
 
 __all__ = ["SUBSETS", "TASKS", "Task", "load_task"]
@@ -219,7 +220,7 @@ def load_task(
         model: One of `TASKS[name]`; None for its first.
         images: Number of test images; None for all of the subset.
         subset: `all` or `held_out`, see `Task`.
-        progress: Called with (steps done, steps in all) if the network has to be trained.
+        progress: Called after each step if the network has to be trained.
 
     Returns:
         The task, its weights loaded; the images are read when they are first needed.

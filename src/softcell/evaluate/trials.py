@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from softcell.allocate.plan import Plan, make_plan
-from softcell.allocate.survey import Progress
 from softcell.codes.schemes import SCHEMES, parse_scheme
 from softcell.curvature import Calibration
 from softcell.errors import InputError
@@ -19,6 +18,7 @@ from softcell.feedback.memory import SimulatedMemory
 from softcell.image.closed_loop import Correct, folded, write_closed_loop
 from softcell.image.readings import simulated_chip
 from softcell.image.write import write_image
+from softcell.progress import Progress
 from softcell.version import VERSION
 from softcell.weights import Weights
 

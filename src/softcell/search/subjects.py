@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softcell.allocate.survey import Progress
 from softcell.curvature import Calibration, calibrate
 from softcell.errors import InputError
 from softcell.evaluate.correction import task_correction
@@ -20,6 +19,7 @@ from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
 from softcell.feedback import DriftCorrection, SequentialWrite
 from softcell.image.closed_loop import Sequence
+from softcell.progress import Progress
 from softcell.search.judge import (
     CONFIRM,
     FEW,
@@ -83,10 +83,6 @@ def task_network(
     """Return a task's network, to be written; arguments as for `task_subject`."""
     state = task.state_dict() if source is None else _read(source)
 
-    def counted(done: int, total: int) -> None:
-        if progress:
-            progress("calibration images", done, total)
-
     def sequence(share: float) -> Sequence:
         module = with_weights(TASKS[task.name][task.model].network, state)
         images = task.calibration(task.counts.sequence, seed=_SEQUENCE_SEED)
@@ -95,7 +91,7 @@ def task_network(
     return Network(
         source=source or (lambda: StateDictWeights(state)),
         calibration=task_calibration(
-            task, state=state, count=task.counts.curvature, progress=counted
+            task, state=state, count=task.counts.curvature, progress=progress
         ),
         correct=task_correction(task, state=state),
         sequence=sequence,
@@ -124,7 +120,7 @@ def own_network(
     calibration: Calibration | None = None,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     keep: frozenset[str] = frozenset(),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Network:
     """Return a user's network, to be written.
 
@@ -136,7 +132,7 @@ def own_network(
             without these the network is stored without the feedback loop.
         sensitivity: Diagonal Fisher information, where there is no calibration.
         keep: Names of tensors that are stored as they are.
-        progress: Called with (inputs done, inputs in all) while the curvature is computed.
+        progress: Called while the curvature is computed.
     """
     if module is None or learnt is None:
         return Network(source=source, calibration=calibration, sensitivity=sensitivity, keep=keep)
@@ -167,7 +163,7 @@ def own_subject(
     calibration: Calibration | None = None,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     keep: frozenset[str] = frozenset(),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Subject:
     """Return a user's network, to be searched for; further arguments as for `own_network`.
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from softcell.allocate.plan import Plan
 from softcell.allocate.plan_file import PlanFile
-from softcell.allocate.survey import Progress
 from softcell.codes.entropy.code import EntropyCode
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
+from softcell.progress import Progress
 from softcell.search import Recipe
 from softcell.search.goal import NOW
 from softcell.search.record import PlanSettings

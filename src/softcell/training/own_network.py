@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from softcell.allocate import Progress
 from softcell.allocate.plan_file import network_digest
 from softcell.curvature import Calibration
 from softcell.devices import Device, parse_device
 from softcell.durations import parse_ages
 from softcell.errors import InputError
 from softcell.feedback import DriftCorrection
+from softcell.progress import Progress
 from softcell.search import Subject
 from softcell.search.subjects import learnt_of, own_subject
 from softcell.training.few_cells import require_source, train_problem
@@ -125,10 +125,6 @@ def train_for_cells(
     given = given.float() if given.is_floating_point() else given
     learnt = learnt_of(given)
 
-    def counted(done: int, total: int) -> None:
-        if progress:
-            progress("calibration inputs", done, total)
-
     def subject(weights: State) -> Subject:
         return own_subject(
             lambda: StateDictWeights(weights),
@@ -136,7 +132,7 @@ def train_for_cells(
             module=problem.with_weights(weights),
             inputs=given,
             calibration=calibration,
-            progress=counted,
+            progress=progress,
         )
 
     def tensors(stored: State) -> dict[str, Tensor]:

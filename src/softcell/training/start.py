@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate.plan import Plan
-from softcell.allocate.survey import Progress
 from softcell.codes.entropy.code import EntropyCode
 from softcell.devices import Device
 from softcell.durations import Ages
+from softcell.progress import Progress
 from softcell.search import Goal, Recipe
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from softcell.allocate import Progress
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.datasets import DATASETS
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.tasks import Task, load_task
+from softcell.progress import Progress
 from softcell.search.goal import NOW
 from softcell.search.subjects import task_subject
 from softcell.training.few_cells import require_source, train_problem

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from softcell.allocate.survey import Progress
 from softcell.errors import InputError
 from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.measure import measure_chips
 from softcell.evaluate.results import Result
 from softcell.evaluate.tasks import Task, load_task
 from softcell.evaluate.trials import run_trials
+from softcell.progress import Progress
 from softcell.search import Network, write_planned
 from softcell.search.subjects import task_network
 from softcell.training.matrix_steps import State
@@ -56,11 +56,6 @@ def measure_trained(
             or has other tensors than its task's.
         DecodingError: Side information was lost.
     """
-
-    def counted(done: int, total: int) -> None:
-        if progress:
-            progress("training", done, total)
-
     kept = {result.key: result for result in known}
     experiments: dict[Place, Experiment] = {}
     untasked = [network.name for network in networks if not network.task]
@@ -70,7 +65,7 @@ def measure_trained(
             "write it by its plan, read it and evaluate it"
         )
     for network in networks:
-        task = load_task(network.task, network.model, progress=counted)
+        task = load_task(network.task, network.model, progress=progress)
         place, plan = place_of(network), network.plan.plan
         asked = (seeds, first_seed, task.images, VERSION)
         if place not in experiments:
