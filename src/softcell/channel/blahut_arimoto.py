@@ -17,7 +17,7 @@ _LEAST_LOG_PROBABILITY = -500.0
 """Keeps a vanished mass positive, so that a later step can bring it back."""
 
 
-class Objective(NamedTuple):
+class Evaluation(NamedTuple):
     """The objective at one distribution p, in nats.
 
     Attributes:
@@ -48,7 +48,7 @@ class Maximum(NamedTuple):
 
 
 def maximise(
-    objective: Callable[[np.ndarray], Objective],
+    objective: Callable[[np.ndarray], Evaluation],
     start: np.ndarray,
     *,
     tolerance: float,

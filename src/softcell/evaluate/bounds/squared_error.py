@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 from scipy.sparse import csr_array
 
-from softcell.channel.blahut_arimoto import Objective, maximise
+from softcell.channel.blahut_arimoto import Evaluation, maximise
 from softcell.errors import InputError
 from softcell.evaluate.bounds.curve import (
     RateDistortion,
@@ -148,10 +148,10 @@ def point_at(
     kernel = _with_data(pattern, np.exp(excess / (-2 * width**2)))
     transposed = kernel.T.tocsr()
 
-    def likelihood(q: np.ndarray) -> Objective:
+    def likelihood(q: np.ndarray) -> Evaluation:
         total = np.maximum(kernel @ q, 1e-300)
         log_factors = np.log(np.maximum(transposed @ (p / total), 1e-300))
-        return Objective(float(p @ np.log(total)), log_factors, max(float(log_factors.max()), 0.0))
+        return Evaluation(float(p @ np.log(total)), log_factors, max(float(log_factors.max()), 0.0))
 
     start = transposed @ (p / (kernel @ np.ones(len(y))))
     start = np.maximum(start, 1e-200)
