@@ -172,6 +172,34 @@ def test_plans_are_judged_by_the_users_function(network, data):
     assert all(isinstance(tensor, torch.Tensor) for tensor in seen[1].values())
 
 
+class Residual(nn.Module):
+    """Two blocks, either of which the network could do without."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(16, 48), nn.Linear(16, 48)
+        self.back, self.output = nn.Linear(48, 16), nn.Linear(16, 8)
+
+    def forward(self, x):
+        x = x + self.back(torch.relu(self.first(x)))
+        return self.output(x + self.back(torch.relu(self.second(x))))
+
+
+def test_parts_that_go_leave_zeros():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module, inputs = Residual(), torch.randn(96, 16)
+    settings = own_settings(1.5, loss=False, epochs=1, drop=("second",), drop_epochs=20)
+    trained = train_for_cells(module, inputs, settings)
+    assert trained.log[0] == "without second"
+    losses = [float(line.split("loss ")[1]) for line in trained.log if "of 20" in line]
+    assert losses[-1] < losses[0]
+    assert not trained.state["second.weight"].any()
+    assert trained.state["first.weight"].any()
+    again = train_for_cells(module, inputs, replace(settings, drop=()), source=trained)
+    assert not again.state["second.weight"].any()
+
+
 class Tied(nn.Module):
     """Predicts tokens; its embedding is the output matrix, too, and a mask goes with it."""
 

@@ -19,9 +19,10 @@ from softcell.errors import InputError
 from softcell.progress import Progress
 from softcell.search import Recipe
 from softcell.search.goal import NOW
+from softcell.search.judge import State
 from softcell.search.record import PlanSettings
 from softcell.training.grid_plan import plan_of_grid
-from softcell.training.problem import Problem, State, machine
+from softcell.training.problem import Problem, machine
 from softcell.training.quantised import QuantisedStorage
 from softcell.training.settings import FewCells
 from softcell.training.start import VECTOR_BITS, Start, start_from, start_of
@@ -103,6 +104,8 @@ def train_problem(
         say(f"start: {begun.cells:.4f} cells per weight without training through storage")
     module = problem.with_weights(begun.latent)
     stored = StoredWeights(module, lambda matrix, weight: _storage(begun, matrix, weight, settings))
+    # What has gone stays away, also where everything else is trained.
+    stored.drop([matrix for matrix in stored.names if not begun.latent[matrix].any()])
     through = settings.matrices
     training = StoredTraining(
         steps=course.steps(settings.epochs),

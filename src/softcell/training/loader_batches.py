@@ -108,7 +108,8 @@ class LoaderBatches:
         return batch
 
     def _seed(self, what: str) -> None:
-        torch.manual_seed(int(self._stream.named(what).words(1)[0]))
+        # Not torch.manual_seed, which would seed the generators of GPUs, too.
+        torch.default_generator.manual_seed(int(self._stream.named(what).words(1)[0]))
 
     def _counted(self) -> int:
         with torch.random.fork_rng([]):
@@ -121,7 +122,7 @@ class LoaderBatches:
         Raises:
             InputError: It is something else.
         """
-        parts = (batch,) if isinstance(batch, Tensor) else batch
+        parts: Any = (batch,) if isinstance(batch, Tensor) else batch
         pair = isinstance(parts, tuple | list) and 1 <= len(parts) <= 2
         if not pair or not all(isinstance(part, Tensor) and part.ndim for part in parts):
             raise InputError(

@@ -18,11 +18,12 @@ from softcell.errors import InputError
 from softcell.feedback import DriftCorrection
 from softcell.progress import Progress
 from softcell.search import Subject
+from softcell.search.judge import State
 from softcell.search.subjects import learnt_of, own_subject
 from softcell.training.few_cells import require_source, train_problem
 from softcell.training.loader_batches import InputBatches, LoaderBatches, first_inputs
 from softcell.training.objectives import Distillation, LabelLoss, Mixture, Objective
-from softcell.training.problem import Problem, State, machine
+from softcell.training.problem import Problem, machine
 from softcell.training.settings import FewCells, own_settings
 from softcell.training.trained_network import TrainedNetwork
 from softcell.weights import StateDictWeights
@@ -98,6 +99,7 @@ def train_for_cells(
         SoftcellError: The training diverged.
 
     Example:
+        >>> import torch
         >>> from torch.nn import functional
         >>> net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
         >>> loader = [(torch.rand(32, 16), torch.randint(4, (32,))) for _ in range(4)]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from softcell.search import Subject
+from softcell.search.judge import State
 from softcell.training.objectives import Objective
-
-State = Mapping[str, NDArray[Any]]
-"""Tensors of a network by name, each under one name."""
 
 
 class EpochBatches(Protocol):
@@ -38,7 +35,7 @@ class Problem:
 
     Args:
         module: The float network, float32 on the CPU; it is not changed.
-        state: Its tensors.
+        state: Its tensors, each under one name.
         batches: What it is trained on.
         objective: What it aims at, on the `machine`.
         subject: Gives the network with these weights, for plans to be made of it and judged.

@@ -14,9 +14,10 @@ from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.progress import Progress
 from softcell.search import Goal, Recipe
+from softcell.search.judge import State
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
-from softcell.training.problem import Problem, State
+from softcell.training.problem import Problem
 from softcell.training.settings import FewCells
 from softcell.training.trained_network import TrainedNetwork
 
