@@ -52,8 +52,8 @@ from softcell.evaluate.measure import measure_image
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import LeNet300, with_weights
 from softcell.evaluate.preprocessing import Augmentation
-from softcell.evaluate.tasks import load_task
 from softcell.evaluate.small_networks import initial_weights
+from softcell.evaluate.tasks import load_task
 from softcell.evaluate.trials import Experiment
 from softcell.image.write import write_image
 from softcell.streams import Stream
