@@ -36,6 +36,7 @@ IMPERFECTIONS: Mapping[str, Callable[..., Device]] = {
     "readout": ReadOut,
 }
 DEVICES = (*MEASURED, *MODELS)
+"""Names of the devices that come with softcell."""
 
 
 class _Quantity(BaseModel):

@@ -24,6 +24,7 @@ from softcell.streams import Stream
 __all__ = ["SUBSETS", "TASKS", "Task", "load_task"]
 
 SUBSETS = ("all", "held_out")
+"""Which test images measure a network: all, or those that calibration never sees."""
 
 
 @dataclass(frozen=True)
