@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,8 @@ def compare(
     Args:
         network: A safetensors file, or tensors by name.
         evaluate: Gives the accuracy (or any figure of merit) of tensors by name. Given torch
-            tensors in `network`, it receives torch tensors of the same types.
+            tensors in `network`, it receives torch tensors of the same types. It may load them
+            into the module that `network` came from.
         device: A device, or its specification.
         schemes: Schemes to compare.
         cells_per_weight: Numbers of cells for the analog ones.
@@ -57,9 +59,10 @@ def compare(
         sensitivity: Diagonal Fisher information by tensor.
         calibration: With it, schemes that can be written column by column have a row for the open
             loop, the open loop with drift correction and the closed loop.
-        correct: Drift correction, as for `write`.
+        correct: Drift correction, as for `write`, with a module that `evaluate` leaves as it is.
         progress: Called with (what, done, total).
     """
+    network = _kept(network)
     state, convert = _arrays(network)
     experiment = Experiment(
         state=state,
@@ -142,7 +145,10 @@ def optimise(
     from softcell.search import Goal, Search
     from softcell.search.subjects import own_subject
 
+    network = _kept(network)
     _, convert = _arrays(network)
+    if evaluate is not None:
+        module = deepcopy(module)  # it may be the one that `evaluate` loads stored weights into
     subject = own_subject(
         partial(parse_weights, network),
         evaluate=None if evaluate is None else lambda state: evaluate(convert(state)),
@@ -161,6 +167,16 @@ def optimise(
         progress=progress,
     )
     return search.run()
+
+
+def _kept(network: Network) -> Network:
+    """Return a network that stays as it is when `evaluate` overwrites the tensors that were given.
+
+    A state dict is not a copy of a module's tensors: it shares their memory.
+    """
+    if not isinstance(network, Mapping):
+        return network
+    return deepcopy({n: v.detach() if hasattr(v, "detach") else v for n, v in network.items()})
 
 
 def _arrays(network: Network) -> tuple[dict[str, NDArray[Any]], Callable[[Any], Any]]:
