@@ -67,13 +67,16 @@ class AgedChannel:
     def matrix(self) -> NDArray[np.float64]:
         """What the decoder sees of a level: shape (L, n R) if it is told the age, else (L, R)."""
         if self.told:
-            return np.concatenate(list(self.matrices), axis=1) / len(self.channels)
-        return self.matrices.mean(axis=0)
+            told: NDArray[np.float64] = np.concatenate(list(self.matrices), axis=1)
+            return told / len(self.channels)
+        averaged: NDArray[np.float64] = self.matrices.mean(axis=0)
+        return averaged
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:
         """Mean reading of each level over all ages, shape (L,)."""
-        return np.mean([channel.mean for channel in self.channels], axis=0)
+        mean: NDArray[np.float64] = np.mean([channel.mean for channel in self.channels], axis=0)
+        return mean
 
     @cached_property
     def average(self) -> Channel:

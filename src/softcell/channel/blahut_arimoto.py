@@ -103,4 +103,5 @@ def maximise(
 
 def _normalised(log_p: np.ndarray) -> np.ndarray:
     log_p = np.maximum(log_p - log_p.max(), _LEAST_LOG_PROBABILITY)
-    return log_p - np.log(np.exp(log_p).sum())
+    log_p -= np.log(np.exp(log_p).sum())
+    return log_p

@@ -136,4 +136,5 @@ def _transition_matrix(matrix: np.ndarray) -> np.ndarray:
             f"matrix: expected rows that sum to 1, row {worst} sums to {sums[worst]:.6g};"
             " divide each row by its sum"
         )
-    return rows / sums[:, None]
+    normalised: np.ndarray = rows / sums[:, None]
+    return normalised

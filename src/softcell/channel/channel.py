@@ -94,7 +94,8 @@ class Channel:
         position = np.floor((readings - low) / step) + 1
         if np.isnan(position).any():
             raise InputError("readings hold NaN; expected a number for each cell")
-        return np.clip(position, 0, len(self.edges) - 2).astype(np.int64)
+        bins: NDArray[np.int64] = np.clip(position, 0, len(self.edges) - 2).astype(np.int64)
+        return bins
 
     def only(self, chosen: NDArray[np.int64]) -> Channel:
         """Return the channel with the chosen levels (indices) alone."""
@@ -191,6 +192,7 @@ def log_likelihood_ratios(
         Ratios within +-700, shape (bits, R): positive where 0 is more likely.
     """
     joint = matrix if prior is None else matrix * prior[:, None]
-    zero = (1 - labels).T @ joint
-    one = labels.T @ joint
-    return np.clip(np.log(np.maximum(zero, 1e-305)) - np.log(np.maximum(one, 1e-305)), -700, 700)
+    zero = np.log(np.maximum((1 - labels).T @ joint, 1e-305))
+    one = np.log(np.maximum(labels.T @ joint, 1e-305))
+    ratios: NDArray[np.float64] = np.clip(zero - one, -700, 700)
+    return ratios

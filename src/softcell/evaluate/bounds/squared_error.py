@@ -114,7 +114,8 @@ def lattice(x: np.ndarray, width: float, *, steps: int = 2) -> np.ndarray:
     y = step * np.arange(np.floor(x[0] / step), np.ceil(x[-1] / step) + 1)
     above = np.minimum(np.searchsorted(x, y), len(x) - 1)
     nearest = np.minimum(np.abs(y - x[above]), np.abs(y - x[np.maximum(above - 1, 0)]))
-    return y[nearest <= 4 * width]
+    kept: np.ndarray = y[nearest <= 4 * width]
+    return kept
 
 
 def point_at(
