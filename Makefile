@@ -28,7 +28,6 @@ demo: $(READY)  ## Store a small network in measured cells by every scheme: tabl
 
 test: lint $(READY)  ## Lint, types, import order, tests and documentation: what CI runs
 	$(BIN)/python -m pytest -n 2
-	$(BIN)/mkdocs build --quiet --strict
 
 test-slow: $(READY)  ## The tests that take minutes
 	$(BIN)/python -m pytest -n 2 -m slow

@@ -44,9 +44,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from softcell.allocate.lifetime import store_for
 from softcell.channel import channel_of
 from softcell.codes.schemes import parse_scheme
+from softcell.codes.store.design import store_for
 from softcell.codes.store.store import Store
 from softcell.devices import Device, parse_device, read_noise_share
 from softcell.evaluate.bounds import least_cells_per_weight

@@ -35,8 +35,7 @@ import numpy as np
 import torch
 from noise_arms import ARMS, MASKED, Arm, Exact, Remembering, Student
 
-from softcell.allocate.lifetime import law_for, store_for
-from softcell.allocate.plan import Plan, TensorPlan, make_plan
+from softcell.allocate.plan import Plan, TensorPlan, law_for, make_plan
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import survey
 from softcell.api import read
@@ -44,6 +43,7 @@ from softcell.atomic_file import AtomicFile
 from softcell.channel import channel_of
 from softcell.codes.analog.plan import analog_codes
 from softcell.codes.schemes import parse_scheme
+from softcell.codes.store.design import store_for
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.evaluate.datasets import DATASETS, Images
@@ -52,8 +52,8 @@ from softcell.evaluate.measure import measure_image
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import LeNet300, with_weights
 from softcell.evaluate.preprocessing import Augmentation
+from softcell.evaluate.small_networks import initial_weights
 from softcell.evaluate.tasks import load_task
-from softcell.evaluate.training import initial_weights
 from softcell.evaluate.trials import Experiment
 from softcell.image.write import write_image
 from softcell.streams import Stream

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from softcell.devices import parse_device
-from softcell.streams import Stream
+from softcell.devices import Cells, SimulatedCells, parse_device
 
 SEED = 7
 
@@ -26,34 +25,29 @@ class Chip:
     """Cells that can be programmed once and read as often as you like."""
 
     def __init__(self, device: str) -> None:
-        self.device = parse_device(device)
-        self.written: dict[str, list[Any]] = {}
+        self.cells = SimulatedCells(parse_device(device), SEED)
+        self.written: dict[str, list[tuple[np.ndarray, Cells]]] = {}
 
     def program(self, region: str, places: list[int], level_indices: list[int]) -> None:
         """Send one pulse to each cell. A batch has `levels` too, in volts or what the unit is."""
-        cells = np.array(places)
-        levels = np.array(level_indices, np.float32) / np.float32(255)
-        stream = Stream.of(SEED, f"write/{region}").cells(cells)
-        self.written.setdefault(region, []).append(
-            (cells, self.device.write(levels, stream=stream))
-        )
+        at = np.array(places, np.int64)
+        cells = self.cells.write(region, np.array(level_indices, np.uint8), at)
+        self.written.setdefault(region, []).append((at, cells))
 
     def read_last(self, region: str, reads: int) -> list[float]:
         """Read the cells that were programmed last, in ohms or what the unit is."""
         places, cells = self.written[region][-1]
         total = np.zeros(len(places), np.float32)
         for number in range(reads):
-            stream = Stream.of(SEED, f"verify/{number}/{region}").cells(places)
-            total += self.device.read(cells, stream=stream)
-        return self.device.reading_axis.to_unit(total / np.float32(reads)).tolist()
+            total += self.cells.verify(region, cells, places, number=number)
+        return self.cells.device.reading_axis.to_unit(total / np.float32(reads)).tolist()
 
     def read_region(self, region: str, count: int) -> np.ndarray:
         """Read all cells of a region, in the order of their places."""
         readings = np.empty(count, np.float32)
         for places, cells in self.written[region]:
-            stream = Stream.of(SEED, f"read/0/{region}").cells(places)
-            readings[places] = self.device.read(cells, stream=stream)
-        return self.device.reading_axis.to_unit(readings)
+            readings[places] = self.cells.read(region, cells, places)
+        return self.cells.device.reading_axis.to_unit(readings)
 
 
 def main(command: list[str]) -> int:

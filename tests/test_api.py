@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -168,6 +170,31 @@ def test_compare_gives_torch_tensors_to_torch_users(module, tmp_path):
     assert exact.float_accuracy == exact.accuracy_mean == 1.0
     assert byte.accuracy_mean > 0.9
     assert naive.accuracy_mean < combined.accuracy_mean
+
+
+def test_the_function_may_overwrite_what_it_was_given(module):
+    """A state dict shares the memory of its module, into which a function loads what it gets."""
+    inputs = torch.randn(64, 12, generator=torch.Generator().manual_seed(1))
+    answers = module(inputs).argmax(1)
+
+    def measured(loaded):
+        def evaluate(state):
+            loaded.load_state_dict(state)
+            return float((loaded(inputs).argmax(1) == answers).float().mean())
+
+        state = module.state_dict()
+        options = {"schemes": ["naive", "int8"], "cells_per_weight": [6], "seeds": 1}
+        accuracies = [r.accuracy_mean for r in softcell.compare(state, evaluate, **options)]
+        loaded.load_state_dict(given)
+        options = {"module": module, "inputs": inputs, "max_drop": 0.05, "seeds": 1}
+        found = softcell.optimise(state, evaluate=evaluate, **options)
+        loaded.load_state_dict(given)
+        return accuracies, found.best
+
+    given = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    apart = measured(deepcopy(module))
+    assert apart[0][0] < apart[0][1] == 1
+    assert measured(module) == apart
 
 
 def test_compare_counts_the_networks_own_formats(tmp_path):

@@ -25,7 +25,7 @@ processor a reading at the edge of a bin may fall into the next."""
 
 def network() -> dict[str, np.ndarray]:
     """Return the tensors in the order in which the images have them, in their own types."""
-    order = [tensor.info.name for tensor in load_plan(FOLDER / "float32.json").plan.tensors]
+    order = [tensor.info.name for tensor in load_plan(FOLDER / "float32.json").tensors]
     tensors = load_file(FOLDER / "network.safetensors")
     return {name: tensors[name] for name in order}
 
@@ -44,10 +44,10 @@ def test_an_image_decodes_to_what_it_did(case):
     "case", [c for c in VECTORS["decoded"] if "plan" in c], ids=lambda case: case["plan"]
 )
 def test_a_plan_writes_the_image_that_it_did(case, tmp_path):
-    file = load_plan(FOLDER / case["plan"])
+    plan = load_plan(FOLDER / case["plan"])
     with parse_weights(network()) as weights:
-        require_network(file, weights)
-        write_image(weights, file.plan, tmp_path / "again.cells")
+        require_network(plan, weights)
+        write_image(weights, plan, tmp_path / "again.cells")
     with CellImage(tmp_path / "again.cells") as again, CellImage(FOLDER / case["image"]) as image:
         assert again.header.metadata() == image.header.metadata()
         for region in image.regions():

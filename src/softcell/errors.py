@@ -11,6 +11,10 @@ class InputError(SoftcellError, ValueError):
     """A value, file or option that a user gave cannot be used."""
 
 
+class OwnDeviceError(InputError):
+    """A device from outside the package is not there, or is not what a device must be."""
+
+
 class FormatError(SoftcellError, ValueError):
     """A file is truncated, altered or of another kind than expected."""
 

@@ -12,7 +12,6 @@ import pytest
 from softcell.allocate.plan import Plan, TensorPlan, make_plan
 from softcell.allocate.plan_file import (
     SCHEMA,
-    PlanFile,
     load_plan,
     network_digest,
     require_network,
@@ -66,7 +65,7 @@ def planned(scheme, *, weights=WEIGHTS, cells=3.0, **more):
 
 
 def through_file(plan, folder, **more):
-    save_plan(folder / "plan.json", PlanFile(plan, **more))
+    save_plan(folder / "plan.json", replace(plan, **more))
     return load_plan(folder / "plan.json")
 
 
@@ -99,7 +98,7 @@ def test_a_plan_comes_back_and_writes_the_same_image(scheme, tmp_path):
     weights = StateDictWeights(SMALL) if slow else WEIGHTS
     sensitivity = {name: np.square(normal(*STATE[name].shape, seed=9)) for name in ("fc.weight",)}
     plan = planned(scheme, weights=weights, sensitivity=sensitivity)
-    loaded = through_file(plan, tmp_path).plan
+    loaded = through_file(plan, tmp_path)
     assert_same(loaded, plan)
     before = contents(lambda path: write_image(weights, plan, path), tmp_path)
     assert contents(lambda path: write_image(weights, loaded, path), tmp_path) == before
@@ -110,7 +109,7 @@ def test_a_plan_comes_back_and_writes_the_same_image(scheme, tmp_path):
 )
 def test_a_plan_for_the_loop_comes_back_and_writes_the_same_image(scheme, cells, tmp_path):
     plan = planned(scheme, cells=cells, calibration=CALIBRATION)
-    loaded = through_file(plan, tmp_path).plan
+    loaded = through_file(plan, tmp_path)
     assert_same(loaded, plan)
 
     def write(some):
@@ -123,6 +122,7 @@ def test_a_plan_for_the_loop_comes_back_and_writes_the_same_image(scheme, cells,
 
 def test_every_field_of_a_plan_is_kept():
     kept = {"scheme", "device", "ages", "store", "tensors", "target"}
+    kept |= {"procedure", "keep", "network", "settings", "report"}
     assert {each.name for each in fields(Plan)} == kept
     assert {each.name for each in fields(TensorPlan)} == {"info", "kind", "code"}
 
@@ -130,7 +130,7 @@ def test_every_field_of_a_plan_is_kept():
 @pytest.mark.parametrize("name", DEVICES)
 def test_any_device_comes_back_with_its_coefficients(name, tmp_path):
     plan = replace(planned("int8"), device=parse_device(f"{name}+stuck:low=0.001+readout:bits=6"))
-    loaded = through_file(plan, tmp_path).plan.device
+    loaded = through_file(plan, tmp_path).device
     assert loaded.name == plan.device.name
     assert loaded.definition() == plan.device.definition()
 
@@ -138,15 +138,15 @@ def test_any_device_comes_back_with_its_coefficients(name, tmp_path):
 def test_a_fitted_device_needs_its_own_file_no_more(tmp_path):
     (tmp_path / "own.toml").write_text(device_toml(DEVICE).replace("0.019", "0.0123456789012345"))
     device = parse_device(str(tmp_path / "own.toml"))
-    save_plan(tmp_path / "p.json", PlanFile(replace(planned("int8"), device=device)))
+    save_plan(tmp_path / "p.json", replace(planned("int8"), device=device))
     (tmp_path / "own.toml").unlink()
-    assert load_plan(tmp_path / "p.json").plan.device.definition() == device.definition()
+    assert load_plan(tmp_path / "p.json").device.definition() == device.definition()
 
 
 def test_spans_of_ages_come_back(tmp_path):
     ages = Ages(86_400.0, 10 * 365.25 * 86_400, told=False)
     plan = replace(planned("int8"), ages=ages)
-    assert through_file(plan, tmp_path).plan.ages == ages
+    assert through_file(plan, tmp_path).ages == ages
 
 
 SETTINGS = {"corrected": True, "orders": ["a", "b"], "damping": 0.01, "none": None}
@@ -170,7 +170,7 @@ def test_settings_and_report_come_back(tmp_path):
 )
 def test_only_plain_values_are_kept(parts):
     with pytest.raises(InputError):
-        PlanFile(planned("int8"), **parts)
+        replace(planned("int8"), **parts)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,8 @@ def text(tmp_path_factory):
     """A file with a code by rows, a short store and settings."""
     folder = tmp_path_factory.mktemp("plan")
     plan = planned("packed")
-    save_plan(folder / "p.json", PlanFile(plan, network_digest(WEIGHTS), SETTINGS, REPORT))
+    about = {"network": network_digest(WEIGHTS), "settings": SETTINGS, "report": REPORT}
+    save_plan(folder / "p.json", replace(plan, **about))
     return (folder / "p.json").read_text()
 
 
@@ -273,15 +274,17 @@ def test_a_missing_file_is_the_users_mistake(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         load_plan(tmp_path / "none.json")
     with pytest.raises(InputError, match="cannot write"):
-        save_plan(tmp_path / "none" / "p.json", PlanFile(planned("int8")))
+        save_plan(tmp_path / "none" / "p.json", planned("int8"))
 
 
 def test_a_plan_is_for_its_network():
-    file = PlanFile(planned("int8"), network_digest(WEIGHTS))
+    file = replace(planned("int8"), network=network_digest(WEIGHTS))
     assert file.network == network_digest(WEIGHTS)
     require_network(file, WEIGHTS)
     require_network(file, WEIGHTS, network_digest(WEIGHTS))
-    require_network(PlanFile(file.plan), StateDictWeights({**STATE, "ones": np.zeros(9, "f4")}))
+    require_network(
+        replace(file, network=""), StateDictWeights({**STATE, "ones": np.zeros(9, "f4")})
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,14 +300,16 @@ def test_a_plan_is_for_its_network():
 def test_other_networks_are_refused(changes, message):
     other = {name: value for name, value in {**STATE, **changes}.items() if value is not None}
     with pytest.raises(InputError, match=message):
-        require_network(PlanFile(planned("int8"), network_digest(WEIGHTS)), StateDictWeights(other))
+        require_network(
+            replace(planned("int8"), network=network_digest(WEIGHTS)), StateDictWeights(other)
+        )
 
 
 def test_tensors_in_another_order_are_refused():
     turned = StateDictWeights(dict(reversed(STATE.items())))
     assert network_digest(turned) == network_digest(WEIGHTS)
     with pytest.raises(InputError, match="order: 'conv.weight' comes where .* 'fc.weight'"):
-        require_network(PlanFile(planned("int8")), turned)
+        require_network(planned("int8"), turned)
 
 
 def test_a_digest_tells_values_names_shapes_and_types_apart():

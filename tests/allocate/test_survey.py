@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from softcell.allocate.survey import as_rows, finite_weights, loss_weights, survey
+from softcell.allocate.survey import loss_weights, survey
 from softcell.codes.schemes import parse_scheme
 from softcell.errors import InputError
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights
+from softcell.weights.finite import as_rows, finite_weights
 
 
 def weights_of(*shape, seed=0):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from softcell.allocate.plan_file import PlanFile
 from softcell.codes.entropy.stream import stored_steps
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.evaluate.results import read_results
 from softcell.evaluate.tasks import load_task
+from softcell.records import values_of
 from softcell.search import Recipe
 from softcell.search.record import PlanSettings
 from softcell.training import trained_results
@@ -31,9 +32,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             state[name] = np.rint(values / steps[name]) * steps[name]
     plan = plan_of_grid(state, steps, parse_device("pcm-partial-reset"), Ages(0.0, 0.0))
     recipe = Recipe(states=1, trade_off=0.0, vector_bits=12)
-    settings = PlanSettings(recipe, False, "digits", "cnn").values()
+    settings = values_of(PlanSettings(recipe, "digits", "cnn"))
     network = TrainedNetwork(
-        *("coarse", "digits", "cnn", state, PlanFile(plan, settings=settings)),
+        *("coarse", "digits", "cnn", state, replace(plan, settings=settings)),
         command="tests",
         seed=0,
     )
@@ -70,7 +71,7 @@ def test_resumed_results_are_kept(softcell, trained, monkeypatch, tmp_path):
     table = softcell(*arguments).out
     before = (tmp_path / "r.json").read_bytes()
     monkeypatch.setattr(trained_results, "run_trials", lambda *a, **o: pytest.fail("tried"))
-    monkeypatch.setattr(trained_results, "write_planned", lambda *a, **o: pytest.fail("written"))
+    monkeypatch.setattr(trained_results, "measure_plan", lambda *a, **o: pytest.fail("written"))
     assert softcell(*arguments).out == table
     assert (tmp_path / "r.json").read_bytes() == before
 
@@ -104,14 +105,14 @@ def test_a_file_that_is_none_and_one_that_is_not_there(softcell, trained, tmp_pa
 
 def test_missing_data_are_named(softcell, trained, monkeypatch, tmp_path):
     found = TrainedNetwork.load(trained)
-    settings = PlanSettings(found.settings.recipe, False, "cifar10", "resnet20").values()
+    settings = values_of(PlanSettings(found.settings.recipe, "cifar10", "resnet20"))
     other = TrainedNetwork(
         *(
             "other",
             "cifar10",
             "resnet20",
             found.state,
-            PlanFile(found.plan.plan, settings=settings),
+            replace(found.plan, settings=settings),
         ),
         command="tests",
         seed=0,

@@ -193,7 +193,7 @@ def test_progress_is_told():
     diagonal_fisher(
         filled(TinyNetwork(), seed=1), images_of(6), seed=0, progress=lambda *c: calls.append(c)
     )
-    assert calls == [(4, 6), (6, 6)]
+    assert calls == [("calibration inputs", 4, 6), ("calibration inputs", 6, 6)]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,8 @@ def test_definition_and_name_give_the_same_device_again(text):
     definition = device.definition()
     for again in (device_of(json.loads(json.dumps(definition))), parse_device(device.name)):
         assert again.definition() == definition
+        assert again == device
+        assert hash(again) == hash(device)
         assert again.name == device.name
         assert again.source == device.source
         assert again.level_axis == device.level_axis
@@ -55,6 +58,28 @@ def test_definition_and_name_give_the_same_device_again(text):
             d.read(c, stream=Stream.of(0, "r")) for d, c in zip((device, again), cells)
         )
         assert (first == second).all()
+
+
+def test_devices_that_differ_anywhere_are_not_equal():
+    devices = [parse_device(text) for text in SPECIFICATIONS]
+    devices += [device_of(measured(**changes)) for changes in CHANGES]
+    assert len(set(devices)) == len(devices)
+
+
+def test_a_law_is_computed_once_for_equal_devices():
+    one, other = (device_of(measured()) for _ in range(2))
+    assert one is not other
+    assert channel_of(one, 60.0) is channel_of(other, 60.0)
+    assert channel_of(one, 60.0) is not channel_of(device_of(measured(**CHANGES[-1])), 60.0)
+
+
+def test_what_a_law_was_computed_from_cannot_change():
+    mean = np.array([3.0, 4.0, 5.0])
+    device = replace(device_of(measured()), mean=mean)
+    mean[0] = 0.0
+    assert device.mean[0] == 3.0
+    with pytest.raises(ValueError, match="read-only"):
+        device.mean[0] = 0.0
 
 
 def test_specification_is_read_from_the_inside_out():
@@ -120,6 +145,20 @@ def measured(**changes):
         "device_spread": [0.0, 0.0, 0.0],
     }
     return values | changes
+
+
+CHANGES = [
+    {},
+    {"name": "yours"},
+    {"source": "bench 4"},
+    {"level": {"name": "pulse", "unit": "mV"}},
+    {"reading": {"name": "resistance", "unit": "ohm", "scale": "linear"}},
+    {"read_noise": 0.02},
+    {"inputs": [1.0, 3.0, 4.0]},
+    {"mean": [3.0, 4.0, 5.5]},
+    {"deviation": [0.1, 0.2, 0.15]},
+    {"device_spread": [0.0, 0.0, 0.1]},
+]
 
 
 @pytest.mark.parametrize(

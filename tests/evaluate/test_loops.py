@@ -12,7 +12,8 @@ from torch import nn
 from softcell.curvature import calibrate
 from softcell.devices import parse_device, read_noise_share
 from softcell.errors import InputError
-from softcell.evaluate.trials import Experiment, Loop, compare, count_rows, grid, run_trials
+from softcell.evaluate.experiment import Experiment
+from softcell.evaluate.trials import OPEN, compare, count_rows, grid, run_trials, ways_through
 from softcell.feedback import correct_drift
 
 CELL = "pcm-partial-reset"
@@ -38,16 +39,13 @@ class Setup:
         self.state = {name: tensor.numpy() for name, tensor in self.net.state_dict().items()}
         with torch.no_grad():
             self.wanted = self.net(self.inputs)
-        calibration = calibrate(self.net, self.inputs[:100], seed=0)
+        self.calibration = calibrate(self.net, self.inputs[:100], seed=0)
 
         def correct(seen):
             return correct_drift(self.net, seen, self.inputs[:100])
 
-        self.loops = (
-            Loop(calibration, None, False),
-            Loop(calibration, correct, False),
-            Loop(calibration, correct, True),
-        )
+        self.correct = correct
+        self.ways = ways_through(corrected=True)
         self.calls = 0
 
     def evaluate(self, state):
@@ -58,7 +56,13 @@ class Setup:
         return float(1 / (1 + ((found - self.wanted) ** 2).mean() / self.wanted.var()))
 
     def experiment(self, device=CELL):
-        return Experiment(self.state, self.evaluate, parse_device(device))
+        return Experiment(
+            self.state,
+            self.evaluate,
+            parse_device(device),
+            calibration=self.calibration,
+            correct=self.correct,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def test_each_way_is_a_row_and_the_closed_loop_the_best(setup, scheme, cells):
             schemes=(scheme, "int8"),
             cells_per_weight=(cells,),
             seeds=3,
-            loops=setup.loops,
+            procedures=setup.ways,
         )
     )
     assert [r.loop for r in results] == ["open", "open, corrected", "closed", ""]
@@ -94,31 +98,31 @@ def test_each_way_is_a_row_and_the_closed_loop_the_best(setup, scheme, cells):
     assert (results[3].verify_reads, results[3].programmed_cells) == (0, 0)
     assert len({r.key for r in results}) == 4
     rows = grid((scheme, "int8"), (cells,))
-    assert count_rows(rows, setup.loops) == 4
-    assert count_rows(rows, (None,)) == 2
+    assert count_rows(rows, setup.ways) == 4
+    assert count_rows(rows, (OPEN,)) == 2
 
 
 def test_a_comparison_goes_on_from_known_results(setup):
     options = {"schemes": ("sign", "int8"), "cells_per_weight": (2.2,), "seeds": 2}
-    first = list(compare(setup.experiment(), loops=setup.loops, **options))
+    first = list(compare(setup.experiment(), procedures=setup.ways, **options))
     setup.calls = 0
-    again = list(compare(setup.experiment(), loops=setup.loops, known=first, **options))
+    again = list(compare(setup.experiment(), procedures=setup.ways, known=first, **options))
     assert again == first
     assert setup.calls == 0
     # The closed loop alone is missing: two chips of its own, and the network itself.
     part = [result for result in first if result.loop != "closed"]
-    assert list(compare(setup.experiment(), loops=setup.loops, known=part, **options)) == first
+    assert list(compare(setup.experiment(), procedures=setup.ways, known=part, **options)) == first
     assert setup.calls == 3
     # Another number of verifying reads is another result; without the loop it is another one, too.
     setup.calls = 0
-    more = tuple(replace(loop, verify_reads=2) for loop in setup.loops)
-    other = list(compare(setup.experiment(), loops=more, known=first, **options))
+    more = tuple(replace(way, verify_reads=2) for way in setup.ways)
+    other = list(compare(setup.experiment(), procedures=more, known=first, **options))
     assert [r.verify_reads for r in other] == [2, 2, 2, 0]
     assert [r.loop for r in compare(setup.experiment(), known=first, **options)] == ["", ""]
 
 
 def test_each_chip_has_an_image_of_its_own(setup):
-    options = {"cells_per_weight": 1.2, "loop": setup.loops[2]}
+    options = {"cells_per_weight": 1.2, "procedure": setup.ways[2]}
     three = run_trials(setup.experiment(), "packed", seeds=3, **options)
     last = run_trials(setup.experiment(), "packed", seeds=1, first_seed=2, **options)
     assert last.accuracies == three.accuracies[2:]
@@ -127,7 +131,7 @@ def test_each_chip_has_an_image_of_its_own(setup):
 
 def test_digital_weights_are_one_image_for_all_chips(setup):
     result = run_trials(
-        setup.experiment(), "entropy-coded", cells_per_weight=1.5, seeds=3, loop=setup.loops[2]
+        setup.experiment(), "entropy-coded", cells_per_weight=1.5, seeds=3, procedure=setup.ways[2]
     )
     assert len(set(result.accuracies)) == 1
 
@@ -136,8 +140,8 @@ def test_several_verifying_reads_help_where_reading_is_noisy(setup):
     noisy = setup.experiment(CELL + ":read_noise=0.15")
     errors = []
     for reads in (1, 16):
-        loop = replace(setup.loops[2], verify_reads=reads)
-        result = run_trials(noisy, "sign", cells_per_weight=2.2, seeds=6, loop=loop)
+        way = replace(setup.ways[2], verify_reads=reads)
+        result = run_trials(noisy, "sign", cells_per_weight=2.2, seeds=6, procedure=way)
         assert result.verify_reads == reads
         errors.append(1 - result.accuracy_mean)
     assert errors[1] < errors[0]
@@ -151,7 +155,7 @@ def test_a_calibration_of_another_network_is_refused(setup):
             "sign",
             cells_per_weight=2.2,
             seeds=1,
-            loop=setup.loops[2],
+            procedure=setup.ways[2],
         )
 
 
@@ -162,11 +166,15 @@ def test_fixed_length_indices_take_no_feedback(setup):
             schemes=("fixed-length",),
             cells_per_weight=(3.0,),
             seeds=1,
-            loops=setup.loops,
+            procedures=setup.ways,
         )
     )
     assert [r.loop for r in results] == [""]
-    with pytest.raises(InputError, match="not written column by column"):
+    with pytest.raises(InputError, match="not written through the feedback loop"):
         run_trials(
-            setup.experiment(), "fixed-length", cells_per_weight=3.0, seeds=1, loop=setup.loops[2]
+            setup.experiment(),
+            "fixed-length",
+            cells_per_weight=3.0,
+            seeds=1,
+            procedure=setup.ways[2],
         )

@@ -20,7 +20,7 @@ from softcell.evaluate.networks import (
     with_weights,
 )
 from softcell.evaluate.networks.mobilenet import SamePadConv
-from softcell.evaluate.training import initial_weights
+from softcell.evaluate.small_networks import initial_weights
 from softcell.streams import Stream
 
 # Counts of the data README and of the literature (Han et al. 2015: 267 k and 431 k).

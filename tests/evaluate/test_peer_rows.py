@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from softcell.allocate.lifetime import store_for
 from softcell.channel import channel_of
 from softcell.codes.schemes import parse_scheme
+from softcell.codes.store.design import store_for
 from softcell.devices import parse_device
 from softcell.evaluate.results import read_results
 

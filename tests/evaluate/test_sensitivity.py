@@ -21,7 +21,7 @@ def own_cache(digits, tmp_path, monkeypatch):
 def test_the_calibration_of_a_task_is_made_once(digits, own_cache, monkeypatch):
     calls = []
     first = task_calibration(digits, count=40, progress=lambda *c: calls.append(c))
-    assert calls[-1] == (40, 40)
+    assert calls[-1] == ("calibration inputs", 40, 40)
     done = len(calls)
     second = task_calibration(digits, count=40, progress=lambda *c: calls.append(c))
     assert len(calls) == done

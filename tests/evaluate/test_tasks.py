@@ -173,7 +173,7 @@ def test_the_fisher_of_a_task_is_computed_once(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("SOFTCELL_CACHE", str(tmp_path))
     calls = []
     first = task_fisher(digits, count=40, progress=lambda *c: calls.append(c))
-    assert calls[-1] == (40, 40)
+    assert calls[-1] == ("calibration inputs", 40, 40)
     done = len(calls)
     second = task_fisher(digits, count=40, progress=lambda *c: calls.append(c))
     assert len(calls) == done

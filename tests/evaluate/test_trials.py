@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan import make_plan
-from softcell.codes.schemes import CONVENTIONAL, CUMULATIVE
+from softcell.codes.schemes import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
 from softcell.errors import InputError
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.statistics import mean_and_ci95
-from softcell.evaluate.trials import Experiment, compare, grid, run_trials
+from softcell.evaluate.trials import compare, grid, run_trials
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
@@ -18,6 +19,8 @@ from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 
 TEN_YEARS = 10 * 365.25 * 86_400
+
+CUMULATIVE = [name for name, scheme in SCHEMES.items() if scheme.kind == "analog"]
 
 
 def normal(*shape, seed=0):

@@ -7,7 +7,6 @@ import pytest
 
 import softcell
 from softcell.allocate.plan import make_plan
-from softcell.allocate.survey import as_rows
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import parse_device
 from softcell.errors import InputError
@@ -21,6 +20,7 @@ from softcell.image.restore import Restoration
 from softcell.image.write import write_image
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights, WeightsReader
+from softcell.weights.finite import as_rows
 
 QUIET = "pcm-partial-reset:read_noise=0"
 DIGITAL = ("entropy-coded", "strong-digital")

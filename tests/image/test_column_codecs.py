@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan import make_plan
-from softcell.allocate.survey import as_rows
+from softcell.codes.code import ByColumn
 from softcell.devices import parse_device
 from softcell.errors import InputError
 from softcell.feedback.loop import weighted_error
 from softcell.feedback.memory import SimulatedMemory
 from softcell.image.cell_image import CellImage
-from softcell.image.closed_loop import write_closed_loop
-from softcell.image.column_codecs import column_codec
+from softcell.image.closed_loop import close_loop, write_closed_loop
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.image.write import write_image
 from softcell.weights import StateDictWeights
+from softcell.weights.finite import as_rows
 
 QUIET = "pcm-partial-reset:read_noise=0"
 SCHEMES = (
@@ -51,7 +51,7 @@ def test_columns_are_what_the_image_holds(scheme, cells, state_for, tmp_path):
                 continue
             tensor = plan.tensors[region.index]
             rows = as_rows(state[tensor.info.name])
-            codec = column_codec(tensor, rows, plan)
+            codec = tensor.code.columns(rows, plan.design)
             levels = image.levels(region, 0, region.cells)
             places = [codec.places(k) for k in range(rows.shape[1])]
             for k, at in enumerate(places):
@@ -113,8 +113,9 @@ def test_stuck_cells_are_seen_and_made_up_for(loop_state, calibrated, tmp_path):
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_fixed_length_indices_are_not_written_column_by_column(loop_state):
-    _, plan = planned(loop_state, "fixed-length", 3.0)
+def test_fixed_length_indices_are_not_written_column_by_column(loop_state, calibrated):
+    weights, plan = planned(loop_state, "fixed-length", 3.0)
     tensor = next(t for t in plan.tensors if t.code is not None)
+    assert not isinstance(tensor.code, ByColumn)
     with pytest.raises(InputError, match="not written column by column"):
-        column_codec(tensor, as_rows(loop_state[tensor.info.name]), plan)
+        close_loop(weights, plan, calibrated(loop_state), SimulatedMemory(plan.device, 5))

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan import make_plan
+from softcell.codes import code
+from softcell.codes.analog import code as analog
+from softcell.codes.coarse import code as coarse
+from softcell.codes.joint import code as joint
 from softcell.devices import parse_device
-from softcell.image import coarse_tensor, joint_tensor, restore
+from softcell.image import restore
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
@@ -86,8 +90,8 @@ def test_neither_threads_nor_runs_matter(path, monkeypatch):
         assert restored(path, threads=threads) == whole
     for cells, frames in ((1 << 10, 8), (1 << 8, 16), (1 << 24, 8)):
         monkeypatch.setattr(restore, "RUN_CELLS", cells)
-        monkeypatch.setattr(coarse_tensor, "RUN_CELLS", cells)
-        monkeypatch.setattr(joint_tensor, "RUN_CELLS", cells)
+        for module in (code, analog, coarse, joint):
+            monkeypatch.setattr(module, "RUN_CELLS", cells)
         monkeypatch.setattr(restore, "STORE_RUN", frames)
         for threads in (1, 3):
             assert restored(path, threads=threads) == whole

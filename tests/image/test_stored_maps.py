@@ -10,18 +10,24 @@ import pytest
 import softcell
 from softcell.channel import channel_of
 from softcell.codes.coarse import design as coarse_to_fine
+from softcell.codes.coarse.code import CoarseCode
+from softcell.codes.code import Design
 from softcell.codes.joint import design as joint_map
-from softcell.codes.maps import stored_maps
+from softcell.codes.joint.code import JointCode
 from softcell.codes.maps.source import SHAPES, STEPS
-from softcell.codes.maps.stored_maps import Maps, coarse_name, joint_name, pack, packed_name
+from softcell.codes.maps.stored_maps import Maps, pack_map
 from softcell.codes.packed import design as packed_map
+from softcell.codes.store.design import store_for
 from softcell.devices import parse_device
+from softcell.durations import Ages
 from softcell.errors import FormatError
 from softcell.image import write as image_write
 from softcell.image.cell_image import CellImage
 from softcell.streams import Stream
 
-CHANNEL = channel_of(parse_device("pcm-partial-reset"))
+DEVICE = parse_device("pcm-partial-reset")
+CHANNEL = channel_of(DEVICE)
+DESIGN = Design(DEVICE, Ages(0.0, 0.0), store_for("hard", CHANNEL))
 GAUSSIAN = SHAPES.index(2.0)
 STATE = {
     "w": Stream.of(0, "w").normal(30 * 300).reshape(30, 300),
@@ -37,9 +43,9 @@ def refuse_designs(monkeypatch):
     def never(*arguments):
         pytest.fail("a decoder designs nothing")
 
-    monkeypatch.setattr(stored_maps, "design_map", never)
-    monkeypatch.setattr(stored_maps, "design_joint_map", never)
-    monkeypatch.setattr(stored_maps, "packed_map", never)
+    monkeypatch.setattr(coarse_to_fine, "design_map", never)
+    monkeypatch.setattr(joint_map, "design_joint_map", never)
+    monkeypatch.setattr(packed_map, "packed_map", never)
 
 
 @pytest.mark.parametrize("scheme", ["joint-map", "hybrid", "coarse-to-fine", "packed"])
@@ -51,7 +57,7 @@ def test_a_decoder_uses_the_maps_of_the_image_and_none_of_its_own(scheme, tmp_pa
         again = softcell.read(tmp_path / "x.cells", seed=1)
         softcell.read(tmp_path / "x.cells", seed=1, age="1y")
     # The same bits as from an image of before maps were kept, whose decoder designs them.
-    monkeypatch.setattr(image_write, "append_maps", lambda *arguments: None)
+    monkeypatch.setattr(image_write, "Mapped", type("Nothing", (), {}))
     write(tmp_path, scheme)
     with CellImage(tmp_path / "x.cells") as image:
         assert image.sections("maps/") == {}
@@ -62,17 +68,17 @@ def test_a_decoder_uses_the_maps_of_the_image_and_none_of_its_own(scheme, tmp_pa
 
 def test_a_map_comes_back_bit_for_bit():
     stored = {
-        coarse_name(GAUSSIAN, 2): pack(coarse_to_fine.design_map(CHANNEL, GAUSSIAN, 2)),
-        joint_name(GAUSSIAN): pack(joint_map.design_joint_map(CHANNEL, GAUSSIAN)),
+        **CoarseCode(GAUSSIAN, 1.0, np.array([2, 2], np.uint8)).maps(DESIGN),
+        **JointCode(GAUSSIAN, 1.0, np.array([2], np.uint8)).maps(DESIGN),
     }
     assert max(len(data) for data in stored.values()) < 3000
     kept, made = Maps(CHANNEL, stored), Maps(CHANNEL)
-    one, other = kept.coarse_to_fine(GAUSSIAN, 2), made.coarse_to_fine(GAUSSIAN, 2)
+    one, other = (coarse_to_fine.coarse_map(maps, GAUSSIAN, 2) for maps in (kept, made))
     assert one is not other
     for name in ("parts", "levels", "density"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
     assert (one.bits, one.reach, one.distortion) == (other.bits, other.reach, other.distortion)
-    pair, own = kept.joint(GAUSSIAN), made.joint(GAUSSIAN)
+    pair, own = (joint_map.joint_map(maps, GAUSSIAN) for maps in (kept, made))
     assert pair is not own
     for name in ("first", "second", "density"):
         assert getattr(pair, name).tobytes() == getattr(own, name).tobytes()
@@ -82,15 +88,16 @@ def test_a_map_comes_back_bit_for_bit():
 @pytest.mark.parametrize(("values", "parts"), [(1, 1), (1, 16), (2, 1), (3, 1)])
 def test_a_packed_map_comes_back_bit_for_bit(values, parts):
     other = packed_map.packed_map(CHANNEL, values, parts)
-    data = pack(other)
+    data = pack_map(other.distortion, other.part, other.levels)
     assert len(data) < 2000
-    one = Maps(CHANNEL, {packed_name(values, parts): data}).packed(values, parts)
+    maps = Maps(CHANNEL, {packed_map.map_name(values, parts): data})
+    one = packed_map.kept_packed_map(maps, values, parts)
     assert one is not other
     assert one.part.tobytes() == other.part.tobytes()
     assert one.levels.tobytes() == other.levels.tobytes()
     assert one.levels.shape == other.levels.shape
     assert (one.values, one.parts, one.distortion) == (values, parts, other.distortion)
-    assert Maps(CHANNEL).packed(values, parts) is other
+    assert packed_map.kept_packed_map(Maps(CHANNEL), values, parts) is other
 
 
 def test_only_the_maps_that_tensors_use_are_kept(tmp_path):
@@ -119,14 +126,14 @@ def test_bytes_that_are_no_map_are_refused(damage):
     for each in (data, bomb):
         stored = np.frombuffer(each, np.uint8)
         with pytest.raises(FormatError, match="stored map"):
-            Maps(CHANNEL, {joint_name(0): stored}).joint(0)
+            joint_map.joint_map(Maps(CHANNEL, {joint_map.map_name(0): stored}), 0)
         with pytest.raises(FormatError, match="stored map"):
-            Maps(CHANNEL, {packed_name(1, 4): stored}).packed(1, 4)
+            packed_map.kept_packed_map(Maps(CHANNEL, {packed_map.map_name(1, 4): stored}), 1, 4)
     parts = np.full(2 * STEPS + 8, 200, np.uint8)
     parts[:8] = 0
     stored = np.frombuffer(zlib.compress(parts.tobytes()), np.uint8)
     with pytest.raises(FormatError, match="parts below 4"):
-        Maps(CHANNEL, {coarse_name(0, 2): stored}).coarse_to_fine(0, 2)
+        coarse_to_fine.coarse_map(Maps(CHANNEL, {coarse_to_fine.map_name(0, 2): stored}), 0, 2)
     stored = np.frombuffer(zlib.compress(parts[: 2 * 4096 + 8].tobytes()), np.uint8)
     with pytest.raises(FormatError, match="needs parts below"):
-        Maps(CHANNEL, {packed_name(1, 4): stored}).packed(1, 4)
+        packed_map.kept_packed_map(Maps(CHANNEL, {packed_map.map_name(1, 4): stored}), 1, 4)

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from softcell.errors import FormatError, InputError
+from softcell.records import record_of, values_of
 from softcell.search import Goal, Recipe, Trial, Verdict
 from softcell.search.recipe import first_recipe, variations
 
@@ -73,15 +74,15 @@ def test_recipes_that_cannot_be(options):
         Recipe(**options)
     # In a file they are damage.
     with pytest.raises(FormatError):
-        Recipe.of(Recipe().values() | options)
+        record_of(Recipe, values_of(Recipe()) | options, "recipe")
 
 
 def test_recipes_go_through_a_file():
     recipe = Recipe("packed", trade_off=0.0, vector_bits=12, sequential=0.5, verify_reads=4)
-    assert Recipe.of(json.loads(json.dumps(recipe.values()))) == recipe
+    assert record_of(Recipe, json.loads(json.dumps(values_of(recipe))), "recipe") == recipe
     for damaged in ({"vector_bits": "12"}, {"scheme": "magic"}, {"trade_off": None}):
         with pytest.raises(FormatError):
-            Recipe.of(recipe.values() | damaged)
+            record_of(Recipe, values_of(recipe) | damaged, "recipe")
 
 
 def test_a_recipe_in_words():
@@ -119,13 +120,13 @@ def test_first_recipes_and_what_is_worth_a_try():
 def test_trials_go_through_a_file(verdict, score):
     trial = Trial(Recipe(), 1.5, 1.498, verdict, 0.1, score, chips=3, first_seed=4)
     values = json.loads(json.dumps(trial.values(), allow_nan=False))
-    back = Trial.of(values)
+    back = Trial.of(values, "trial")
     assert back.recipe == trial.recipe
     assert (back.target, back.cells_per_weight, back.score) == (1.5, 1.498, score)
     assert (back.chips, back.first_seed, back.predicted) == (3, 4, 0.1)
     assert back.verdict.drop == verdict.drop
     for name in ("recipe", "verdict", "score", "target"):
         with pytest.raises(FormatError):
-            Trial.of({key: value for key, value in values.items() if key != name})
+            Trial.of({key: value for key, value in values.items() if key != name}, "trial")
     with pytest.raises(FormatError):
-        Trial.of(values | {"verdict": 3})
+        Trial.of(values | {"verdict": 3}, "trial")

@@ -16,12 +16,12 @@ PLANS = sorted((BENCHMARKS / "plans").glob("*.json"))
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
 def test_a_kept_plan_is_the_one_that_was_measured(path):
     file = load_plan(path)
-    settings = PlanSettings.of(file.settings)
+    settings = PlanSettings.of(file)
     (row,) = read_results(BENCHMARKS / "results" / f"{path.stem}-plan.json")
     assert (settings.task, settings.model) == (row.task, row.model)
-    assert file.plan.device.name == row.device
-    assert file.plan.weights == round(sum(e["weights"] for e in file.report["layers"]))
-    confirmed = Trial.of(file.report["confirmed"])
+    assert file.device.name == row.device
+    assert file.weights == round(sum(e["weights"] for e in file.report["layers"]))
+    confirmed = Trial.of(file.report["confirmed"], "confirmed")
     assert confirmed.recipe == settings.recipe
     assert row.cells_per_weight == pytest.approx(confirmed.cells_per_weight, rel=0.01)
     assert row.seeds == 10

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from softcell.allocate.plan_file import PlanFile, save_plan
+from softcell.allocate.plan_file import save_plan
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InfeasibleError, InputError
@@ -24,7 +24,7 @@ def found(subject, device, goal=GOAL, **options):
 
 def text(plan, folder):
     """Return a plan as it stands in a file."""
-    save_plan(folder / "plan.json", PlanFile(plan))
+    save_plan(folder / "plan.json", plan)
     return (folder / "plan.json").read_text()
 
 
@@ -262,6 +262,6 @@ def test_pruning_leaves_kept_tensors_alone(cnn, device):
     subject = cnn.subject(keep=frozenset({"7.weight"}))
     workshop = Workshop(subject, device, Goal(max_cells=8))
     recipe = Recipe(sparsity=0.5)
-    state, _, _ = workshop.write(recipe, workshop.plan(recipe, 8.0), 0)
+    state, _, _ = workshop.write(workshop.plan(recipe, 8.0), 0)
     assert np.array_equal(state["7.weight"], cnn.state["7.weight"].numpy())
     assert (state["3.weight"] == 0).mean() > 0.3

@@ -7,7 +7,8 @@ import torch
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
-from softcell.search import Goal, Recipe, Search, Workshop, write_planned
+from softcell.network import write_network
+from softcell.search import Goal, Recipe, Search, Workshop
 from softcell.search.subjects import learnt_of, own_network, own_subject
 from softcell.weights import StateDictWeights
 
@@ -54,7 +55,7 @@ def test_a_plan_is_found(transformer, device, left_out):
 def test_a_tensor_that_comes_under_both_names_is_read_back_alike(transformer, device):
     workshop = Workshop(transformer.subject(), device, GOAL)
     recipe = Recipe(sequential=0.5)
-    restored, _, _ = workshop.write(recipe, workshop.plan(recipe, 1.5), 0)
+    restored, _, _ = workshop.write(workshop.plan(recipe, 1.5), 0)
     np.testing.assert_array_equal(restored["output.weight"], restored["embedding.weight"])
     assert (restored["output.weight"] != transformer.state["output.weight"].numpy()).any()
 
@@ -73,8 +74,8 @@ def test_a_plan_is_written_without_the_judge(transformer, device, tmp_path):
     plan = workshop.plan(recipe, 1.5)
     network = own_network(source, module=module, learnt=learnt_of(inputs))
     path = tmp_path / "image.cells"
-    write_planned(network, plan, recipe, path, loop=True)
-    restored, header, _ = workshop.write(recipe, plan, 0)
+    write_network(network, plan, path)
+    restored, header, _ = workshop.write(plan, 0)
     with CellImage(path) as image:
         assert image.header.cells == header.cells
         for name, array in Restoration(image, SimulatedChip(image, seed=0)).tensors():

@@ -8,10 +8,11 @@ from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.evaluate.tasks import load_task
-from softcell.training.few_cells import left_files, train_for_cells
 from softcell.training.settings import FewCells, settings_for
 from softcell.training.start import start_of
+from softcell.training.task_network import task_problem, train_task
 from softcell.training.trained_network import TrainedNetwork, trained_network
+from softcell.training.training_log import left_files
 
 DEVICE = parse_device("pcm-partial-reset")
 NOW = Ages(0.0, 0.0)
@@ -24,13 +25,13 @@ def digits():
 
 def trained(task, settings, **options):
     named = {"name": "small", "command": "softcell train"}
-    return train_for_cells(task, DEVICE, settings, **named, **options)
+    return train_task(task, DEVICE, settings, **named, **options)
 
 
 def test_a_network_ends_at_its_number_of_cells(digits, tmp_path):
     lines = []
     network = trained(digits, settings_for("digits", 0.8, epochs=30), told=lines.append)
-    assert 0.6 < network.plan.plan.target < 0.82
+    assert 0.6 < network.plan.target < 0.82
     assert digits.evaluate(network.state) > 0.93
     assert tuple(lines) == network.log
     assert lines[0].startswith("start: ")
@@ -75,10 +76,11 @@ def test_an_interrupted_run_ends_as_another(digits, tmp_path):
 
 def test_vectors_learn_to_live_with_written_matrices(digits, tmp_path):
     settings = FewCells(1.2, epochs=3, batch=64, plans=2, mix=0.25)
-    begun = start_of(digits, DEVICE, NOW, settings, given=digits.state_dict())
+    problem = task_problem(digits, settings)
+    begun = start_of(problem, DEVICE, NOW, settings, given=problem.state)
     network = trained(digits, settings)
     assert begun.cells <= 1.2
-    assert network.plan.plan.target == pytest.approx(begun.cells, rel=0.02)
+    assert network.plan.target == pytest.approx(begun.cells, rel=0.02)
     for name, values in begun.latent.items():
         same = np.array_equal(network.state[name], values)
         assert same == (values.ndim > 1 or "running" in name), name
@@ -96,7 +98,7 @@ def test_training_goes_on_from_a_trained_network(digits, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     kept = {"checkpoint": path, "source": TrainedNetwork.load(first.save(tmp_path))}
     second = trained(digits, settings, **kept)
-    assert second.plan.plan.target == pytest.approx(first.plan.plan.target, rel=1e-3)
+    assert second.plan.target == pytest.approx(first.plan.target, rel=1e-3)
     for name, values in first.state.items():
         same = np.array_equal(second.state[name], values)
         assert same == (values.ndim > 1 or "running" in name), name

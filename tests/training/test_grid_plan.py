@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
-from softcell.allocate.survey import as_rows
+from softcell.allocate.plan_file import load_plan, save_plan
 from softcell.channel import channel_of
 from softcell.codes.entropy.stream import encode, stored_steps
 from softcell.devices import parse_device
@@ -16,6 +15,7 @@ from softcell.image.restore import Restoration
 from softcell.image.write import write_image
 from softcell.training.grid_plan import plan_of_grid
 from softcell.weights import StateDictWeights
+from softcell.weights.finite import as_rows
 
 FRESH = Ages(0.0, 0.0)
 DEVICE = "pcm-partial-reset"
@@ -65,7 +65,7 @@ def test_cells_give_the_very_matrices_back(state, tmp_path, device, age):
 def test_a_plan_survives_its_file(state, tmp_path):
     state, steps = state
     plan = plan_of_grid(state, steps, parse_device(DEVICE), FRESH)
-    save_plan(tmp_path / "plan.json", PlanFile(plan))
+    save_plan(tmp_path / "plan.json", plan)
     kept = load_plan(tmp_path / "plan.json").plan
     write_image(StateDictWeights(state), plan, tmp_path / "a.cells")
     write_image(StateDictWeights(state), kept, tmp_path / "b.cells")
@@ -79,7 +79,7 @@ def test_streams_are_as_short_as_those_of_plain_rounding(state):
     for name, step in steps.items():
         rows = as_rows(state[name])
         plain = len(encode(rows, step if len(step) > 1 else float(step[0]), trade_off=0.0))
-        assert abs(len(codes[name].encode(rows)) - plain) <= 8
+        assert abs(len(codes[name].stream(rows)) - plain) <= 8
 
 
 def test_sparse_matrices_take_little_more_than_their_entropy(state):

@@ -7,7 +7,7 @@ from softcell.errors import InputError
 from softcell.evaluate.datasets import DATASETS
 from softcell.evaluate.networks import DigitsCNN, with_weights
 from softcell.evaluate.preprocessing import DIGITS, Augmentation
-from softcell.evaluate.training import initial_weights
+from softcell.evaluate.small_networks import initial_weights
 from softcell.streams import Stream
 from softcell.training import (
     CrossEntropy,

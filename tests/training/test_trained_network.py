@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from softcell.allocate import Procedure
 from softcell.allocate.plan import make_plan
-from softcell.allocate.plan_file import PlanFile, load_plan, network_digest, require_network
+from softcell.allocate.plan_file import load_plan, network_digest, require_network
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import FormatError, InputError
+from softcell.records import values_of
 from softcell.search import Recipe
 from softcell.search.record import PlanSettings
 from softcell.training.grid_plan import plan_of_grid
@@ -24,13 +26,13 @@ DEVICE = parse_device("pcm-partial-reset")
 
 
 def trained(state, plan, *, recipe=None, loop=False, **changes):
-    settings = PlanSettings(recipe or Recipe(), loop, "digits", "cnn")
+    settings = PlanSettings(recipe or Recipe(), "digits", "cnn")
     fields = {
         "name": "small-0.5",
         "task": "digits",
         "model": "cnn",
         "state": state,
-        "plan": PlanFile(plan, settings=settings.values()),
+        "plan": replace(plan, settings=values_of(settings), procedure=Procedure(loop=loop)),
         "command": "softcell train --task digits --target-cells 0.5",
         "seed": 3,
         "log": LOG,
@@ -73,7 +75,7 @@ def test_a_network_comes_back_to_the_bit(grid, saved):
         LOG,
     )
     assert found.plan.network == network_digest(StateDictWeights(found.state)) == found.digest
-    assert found.settings.loop is False
+    assert found.plan.procedure.loop is False
 
 
 def test_saving_what_was_loaded_changes_nothing(saved, tmp_path):
@@ -110,7 +112,7 @@ def test_others_read_what_is_not_compact(grid, tmp_path):
         assert set(weights.names) == set(state)
         assert all((weights.read(name) == values).all() for name, values in state.items())
         file = load_plan(path.with_suffix(".json"))
-        require_network(replace(file, plan=file.plan.in_order(weights.names)), weights)
+        require_network(file.in_order(weights.names), weights)
     found = TrainedNetwork.load(path)
     compact = TrainedNetwork.load(found.save(tmp_path / "compact"))
     assert found.digest == compact.digest == file.network
@@ -129,8 +131,8 @@ def test_weights_for_noisy_cells_are_kept_in_eight_bits(tmp_path):
         trained(free, plan).save(tmp_path)
     found = TrainedNetwork.load(trained(state, plan, loop=True).save(tmp_path))
     assert (found.state["w"] == state["w"]).all()
-    assert found.settings.loop
-    assert found.plan.plan.uses_cells
+    assert found.plan.procedure.loop
+    assert found.plan.uses_cells
 
 
 @pytest.mark.parametrize("scale", [1.0, 3e-20, 1e30])

@@ -6,16 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from softcell.allocate.plan import make_plan
-from softcell.allocate.plan_file import PlanFile
 from softcell.codes.entropy.stream import stored_steps
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.evaluate.results import read_results, write_results
 from softcell.evaluate.tasks import load_task
-from softcell.search import Recipe, write_planned
-from softcell.search.network import opened
+from softcell.network import plan_network, write_network
+from softcell.network import write as network_write
+from softcell.records import values_of
+from softcell.search import Recipe
 from softcell.search.record import PlanSettings
 from softcell.search.subjects import task_network
 from softcell.training import trained_results
@@ -34,10 +34,10 @@ def task():
     return load_task("digits")
 
 
-def network(name, state, plan, recipe=RECIPE, *, loop=False):
-    settings = PlanSettings(recipe, loop, "digits", "cnn").values()
+def network(name, state, plan, recipe=RECIPE):
+    settings = values_of(PlanSettings(recipe, "digits", "cnn"))
     return TrainedNetwork(
-        *(name, "digits", "cnn", state, PlanFile(plan, settings=settings)),
+        *(name, "digits", "cnn", state, replace(plan, settings=settings)),
         command="tests",
         seed=0,
     )
@@ -81,7 +81,7 @@ def test_accuracy_is_that_of_the_trained_weights_and_the_drop_of_the_tasks_own(t
 def test_everything_is_counted(task, grid, results):
     weights = sum(values.size for values in task.state_dict().values())
     row = results[2]
-    assert row.cells_per_weight == grid.plan.plan.target
+    assert row.cells_per_weight == grid.plan.target
     assert row.cells_per_weight * weights == pytest.approx(round(row.cells_per_weight * weights))
     # float32 takes 32 bits a weight, and this device holds about 1.96 of them without error.
     assert times_fewer(row, results, "float32") * row.cells_per_weight == pytest.approx(
@@ -100,9 +100,9 @@ def test_one_image_serves_every_chip(grid, monkeypatch):
 
     def counted(*arguments, **options):
         written.append(options["seed"])
-        return write_planned(*arguments, **options)
+        return write_network(*arguments, **options)
 
-    monkeypatch.setattr(trained_results, "write_planned", counted)
+    monkeypatch.setattr(network_write, "write_network", counted)
     list(measure_trained([grid], seeds=4))
     assert written == [0]
 
@@ -111,7 +111,7 @@ def test_known_results_are_not_measured_again(grid, results, monkeypatch, tmp_pa
     write_results(tmp_path / "r.json", results)
     known = read_results(tmp_path / "r.json")
     assert known == results
-    monkeypatch.setattr(trained_results, "write_planned", lambda *a, **o: pytest.fail("written"))
+    monkeypatch.setattr(trained_results, "measure_plan", lambda *a, **o: pytest.fail("written"))
     monkeypatch.setattr(trained_results, "run_trials", lambda *a, **o: pytest.fail("tried"))
     assert list(measure_trained([grid], seeds=3, first_seed=5, known=known)) == results[:3]
 
@@ -145,17 +145,16 @@ def test_plans_for_the_loop_are_written_through_it(task, scheme, cells):
     state = eight_bits(task.state_dict())
     recipe = Recipe(scheme=scheme, vector_bits=12)
     subject = task_network(task, source=partial(StateDictWeights, state))
-    with opened(subject, recipe, loop=True) as weights:
-        plan = make_plan(
-            weights,
-            DEVICE,
-            scheme,
-            cells_per_weight=cells,
-            calibration=subject.calibration,
-            vector_bits=12,
-            quantiser=recipe.quantiser,
-        )
-    looped = network("looped", state, plan, recipe, loop=True)
+    plan = plan_network(
+        subject,
+        DEVICE,
+        scheme,
+        cells_per_weight=cells,
+        procedure=recipe.procedure(loop=True),
+        vector_bits=12,
+        quantiser=recipe.quantiser,
+    )
+    looped = network("looped", state, plan, recipe)
     *_, row = measure_trained([looped], seeds=2)
     assert (row.loop, row.feedback) == ("closed", True)
     assert row.cells_per_weight <= cells

@@ -10,94 +10,62 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from softcell.allocate.plan import Plan
-from softcell.allocate.plan_codes import (
-    record_of,
-    require_keys,
-    store_of,
-    store_values,
-    tensor_of,
-    tensor_values,
-    values_of,
-)
+from softcell.allocate.plan_codes import store_of, store_values, tensor_of, tensor_values
+from softcell.allocate.procedure import Procedure
 from softcell.atomic_file import AtomicFile
 from softcell.codes.schemes import parse_scheme
 from softcell.devices import device_of
 from softcell.durations import Ages
-from softcell.errors import FormatError, InputError
+from softcell.errors import FormatError, InputError, OwnDeviceError
+from softcell.records import parse_json, read, record_of, require_keys, values_of
 from softcell.weights import Weights
 
-SCHEMA = "softcell.plan/1"
+SCHEMA = "softcell.plan/2"
+
+_FIRST = "softcell.plan/1"
+"""The schema before: its procedure is among the settings, as the search had it."""
 
 _KEYS = (
     *("schema", "scheme", "target", "ages", "network", "settings"),
     *("device", "store", "tensors", "report"),
 )
 
+_OF_RECIPE = ("verify_reads", "sequential", "sparsity")
+"""What the recipe of the first schema says of how a network is written."""
+
 _LINE = 100
 """Columns that an object may take on one line."""
 
 
-@dataclass(frozen=True, eq=False)
-class PlanFile:
-    """A plan, what it was made for, and what was learned in making it.
-
-    Args:
-        plan: The plan.
-        network: Digest of the network that it was made for, as `network_digest` gives it; "" if
-            it is not known.
-        settings: How the network goes through the feedback loop, as plain JSON values.
-        report: What was tried, predicted and measured, as plain JSON values.
-
-    Raises:
-        InputError: The digest is none, or a value is not one that JSON has, such as NaN.
-    """
-
-    plan: Plan
-    network: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    report: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.network, str) or not re.fullmatch("[0-9a-f]*", self.network):
-            raise InputError(
-                f"a network's digest is of hexadecimal digits, got {self.network!r:.40}"
-            )
-        for name in ("settings", "report"):
-            if not isinstance(getattr(self, name), dict):
-                raise InputError(f"a plan's {name} is an object of values by name")
-            _require_plain(getattr(self, name), name)
-
-
-def save_plan(path: Path | str, file: PlanFile) -> None:
+def save_plan(path: Path | str, plan: Plan) -> None:
     """Write a plan to a file, which appears only once it is complete.
 
     Args:
         path: File to write; one that exists is replaced.
-        file: The plan and what belongs to it.
+        plan: The plan.
 
     Raises:
         InputError: The file cannot be written (nothing remains of it then), or the device gives no
             plain values.
     """
-    plan = file.plan
     values = {
         "schema": SCHEMA,
         "scheme": plan.scheme,
         "target": plan.target,
         "ages": values_of(plan.ages),
-        "network": file.network,
-        "settings": file.settings,
+        "network": plan.network,
+        "procedure": values_of(plan.procedure),
+        "keep": sorted(plan.keep),
+        "settings": plan.settings,
         "device": plan.device.definition(),
         "store": store_values(plan.store),
         "tensors": [tensor_values(tensor) for tensor in plan.tensors],
-        "report": file.report,
+        "report": plan.report,
     }
     try:
         text = _text(values)
@@ -108,7 +76,7 @@ def save_plan(path: Path | str, file: PlanFile) -> None:
     out.commit()
 
 
-def load_plan(path: Path | str) -> PlanFile:
+def load_plan(path: Path | str) -> Plan:
     """Return the plan of a file that `save_plan` wrote.
 
     Raises:
@@ -122,35 +90,32 @@ def load_plan(path: Path | str) -> PlanFile:
             f"cannot read {path}: {error.strerror or error}; give a plan of `softcell optimise`"
         ) from error
     try:
-        values = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_float=_finite,
-            parse_constant=_finite,
-        )
+        values = parse_json(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise FormatError(
             f"{path} is no plan: it is truncated, altered or not JSON ({error})"
         ) from None
     schema = values.get("schema") if isinstance(values, dict) else None
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, _FIRST):
         raise FormatError(
             f"{path} is no plan that this version reads: its schema is {schema!r:.40}, expected "
             f"{SCHEMA!r}; make it again with `softcell optimise`"
         )
     try:
-        return _plan_file(values)
+        return _plan_of(values)
+    except OwnDeviceError as error:
+        raise OwnDeviceError(f"{path}: {error}") from None
     except (
         *(TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError),
     ) as error:
         raise FormatError(f"{path} does not describe a plan: {error}") from None
 
 
-def require_network(file: PlanFile, weights: Weights, network: str | None = None) -> None:
+def require_network(plan: Plan, weights: Weights, network: str | None = None) -> None:
     """Require that a plan is for a network.
 
     Args:
-        file: The plan.
+        plan: The plan.
         weights: The network's tensors.
         network: Their digest; by default it is computed where the plan has one, which reads every
             tensor once.
@@ -159,7 +124,7 @@ def require_network(file: PlanFile, weights: Weights, network: str | None = None
         InputError: A tensor is missing, of another shape or type, one too many or in another
             place; or the tensors are alike and their values are not.
     """
-    planned = [tensor.info for tensor in file.plan.tensors]
+    planned = [tensor.info for tensor in plan.tensors]
     names = set(weights.names)
     for info in planned:
         if info.name not in names:
@@ -183,7 +148,7 @@ def require_network(file: PlanFile, weights: Weights, network: str | None = None
                 f"the network's tensors are in another order: {name!r} comes where the plan has "
                 f"{info.name!r}; give the network as the plan was made for it"
             )
-    if file.network and file.network != (network or network_digest(weights)):
+    if plan.network and plan.network != (network or network_digest(weights)):
         raise InputError(
             "the plan was made for other weights of the same shapes; give those, or make a plan "
             "for these"
@@ -209,12 +174,13 @@ def network_digest(weights: Weights) -> str:
     return total.hexdigest()
 
 
-def _plan_file(values: Mapping[str, Any]) -> PlanFile:
-    require_keys(values, _KEYS, "the file")
+def _plan_of(values: Mapping[str, Any]) -> Plan:
+    keys = _KEYS if values["schema"] == _FIRST else (*_KEYS, "procedure", "keep")
+    require_keys(values, keys, "the file", known=keys)
     if not isinstance(values["scheme"], str):
         raise FormatError(f"the scheme is a name, got {values['scheme']!r:.40}")
     scheme, target = parse_scheme(values["scheme"]), values["target"]
-    if (target is None) != (scheme.number_format is not None):
+    if (target is None) == scheme.takes_cells:
         raise FormatError(f"a target of {target!r:.40} cells per weight is none of {scheme.name!r}")
     if target is not None and (type(target) not in (int, float) or not 0 < target < math.inf):
         raise FormatError(f"the target is a number of cells per weight, got {target!r:.40}")
@@ -225,45 +191,32 @@ def _plan_file(values: Mapping[str, Any]) -> PlanFile:
         raise FormatError("two tensors have the same name")
     if not sum(tensor.info.size for tensor in tensors):
         raise FormatError("its tensors have no weights")
-    plan = Plan(
+    return Plan(
         scheme.name,
         device_of(values["device"]),
         record_of(Ages, values["ages"], "ages"),
-        store_of(values["store"], soft=scheme.soft),
+        store_of(values["store"], kind=scheme.store),
         tensors,
         None if target is None else float(target),
+        *_written(values),
+        network=values["network"],
+        settings=values["settings"],
+        report=values["report"],
     )
-    return PlanFile(plan, values["network"], values["settings"], values["report"])
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object, whose keys all differ."""
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a key occurs twice in an object")
-    return values
-
-
-def _finite(text: str) -> float:
-    """Return a JSON number; NaN and infinities, which are none, are refused."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is not a finite number")
-    return number
-
-
-def _require_plain(value: Any, where: str) -> None:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            if not isinstance(key, str):
-                raise InputError(f"{where} has the key {key!r:.40}; keys in a plan are text")
-            _require_plain(each, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for i, each in enumerate(value):
-            _require_plain(each, f"{where}[{i}]")
-    elif not (value is None or isinstance(value, str | int | float)):
-        raise InputError(f"{where} is a {type(value).__name__}; a plan holds plain JSON values")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{where} is {value}; a plan holds finite numbers")
+def _written(values: Mapping[str, Any]) -> tuple[Procedure, frozenset[str]]:
+    """Return how the network is written, and which tensors are kept as they are."""
+    if values["schema"] != _FIRST:
+        procedure = record_of(Procedure, values["procedure"], "procedure")
+        return procedure, read(frozenset[str], values["keep"], "keep")
+    settings = values["settings"]
+    loop = read(bool, settings.get("loop", False), "settings.loop")
+    keep = read(frozenset[str], settings.get("keep", []), "settings.keep")
+    recipe = read(Mapping[str, Any], settings.get("recipe", {}), "settings.recipe") if loop else {}
+    known = {name: recipe[name] for name in _OF_RECIPE if name in recipe}
+    said = {"loop": loop, **known}
+    return record_of(Procedure, said, "settings.recipe", optional=True), keep
 
 
 def _text(value: Any, indent: str = "") -> str:

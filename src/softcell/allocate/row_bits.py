@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import TensorSurvey
-from softcell.codes.maps.source import nearest_shape, stored_deviation
+from softcell.codes.bfloat16 import ceiling
+from softcell.codes.maps.source import nearest_shape
 
 Code = TypeVar("Code")
 
@@ -73,7 +74,7 @@ def shared_bits(
         cost: Bytes in the store and cells of a code.
         bits_per_cell: Bits that one more cell pays for.
     """
-    tensors = setting.analog
+    tensors = setting.matrices
     if not tensors:
         return {}
     forms = {s.info.name: _form(s) for s in tensors}
@@ -92,10 +93,7 @@ def shared_bits(
             s.info.name: code(*forms[s.info.name], part)
             for s, part in zip(tensors, np.split(bits, ends))
         }
-        costs = [cost(codes[s.info.name], s) for s in tensors]
-        data = setting.fixed_bytes + sum(side for side, _ in costs)
-        cells = setting.store.cells(data) + sum(own for _, own in costs)
-        over = cells - setting.target
+        over = setting.cells(cost(codes[s.info.name], s) for s in tensors) - setting.target
         if over <= 0 or not bits.any():
             return codes
         spent = float((weights * bits).sum(dtype=np.int64))
@@ -107,4 +105,4 @@ def _form(tensor: TensorSurvey) -> tuple[int, float]:
     sizes = tensor.magnitudes
     mean = float(sizes.values @ sizes.counts) / tensor.info.size
     deviation = float(np.sqrt(tensor.variance))
-    return nearest_shape(mean, deviation), stored_deviation(deviation)
+    return nearest_shape(mean, deviation), ceiling(deviation)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.codes.analog.value_range import Histogram
+from softcell.codes.families import FAMILIES, RAW
 from softcell.codes.number.formats import keeps_precision
 from softcell.codes.number.vector_formats import CONSTANT, FLOAT12, NUMBER_FORMATS, is_constant
 from softcell.codes.schemes import Scheme
 from softcell.errors import InputError
+from softcell.progress import Progress
 from softcell.weights import TensorInfo, Weights, tensor_of_bytes
+from softcell.weights.finite import FLOATS, finite_weights
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-_FLOATS = ("F64", "F32", "F16", "BF16")
 _RUN = 1 << 18
 _NOTHING = Histogram(np.zeros(1), np.zeros(1))
 
@@ -29,8 +28,8 @@ class TensorSurvey:
 
     Args:
         info: Its name, shape and type.
-        kind: "analog", or the number format that stores it error-free: "float32", "float16",
-            "int8", "float12", "constant", or "raw" for its own bytes.
+        kind: Family of its code, or the number format that stores it error-free: "float32",
+            "float16", "int8", "float12", "constant", or "raw" for its own bytes.
         magnitudes: Sizes of the weights that are not zero.
         zeros: Number of weights that are zero.
         variance: Mean square of the weights.
@@ -45,6 +44,18 @@ class TensorSurvey:
     importance: NDArray[np.float64] = field(default_factory=lambda: np.ones(1), repr=False)
 
     @property
+    def coded(self) -> bool:
+        """Whether it is a matrix that gets a code."""
+        return self.kind in FAMILIES
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in the store of a tensor that gets no code."""
+        if self.kind == RAW:
+            return self.info.nbytes
+        return NUMBER_FORMATS[self.kind].size(self.info.shape) if self.info.size else 0
+
+    @property
     def rows(self) -> int:
         """Output channels."""
         return self.info.shape[0] if len(self.info.shape) > 1 else 1
@@ -53,40 +64,6 @@ class TensorSurvey:
     def columns(self) -> int:
         """Weights of one output channel."""
         return self.info.size // self.rows
-
-
-def as_rows(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a tensor's weights as output channels by the rest, float32."""
-    rows = weights.shape[0] if weights.ndim > 1 else 1
-    return np.ascontiguousarray(weights, np.float32).reshape(rows, -1)
-
-
-def finite_weights(weights: Weights, name: str) -> NDArray[np.float32]:
-    """Return a floating-point tensor as float32.
-
-    Raises:
-        InputError: A weight is NaN, infinite, or beyond float32.
-    """
-    return finite(weights.read(name), name)
-
-
-def finite(values: NDArray[np.generic], name: str) -> NDArray[np.float32]:
-    """Return the values of a floating-point tensor as float32.
-
-    Raises:
-        InputError: A weight is NaN, infinite, or beyond float32.
-    """
-    with np.errstate(over="ignore"):
-        result = values.astype(np.float32, copy=False)
-    bad = int(result.size - np.isfinite(result).sum())
-    if bad and np.isfinite(values).all():
-        raise InputError(f"tensor {name!r} holds {bad} weights beyond float32; rescale it first")
-    if bad:
-        raise InputError(
-            f"tensor {name!r} holds {bad} weights that are NaN or infinite; "
-            "repair the network first"
-        )
-    return result
 
 
 def survey(
@@ -119,13 +96,13 @@ def survey(
         raise InputError(f"there is no tensor {unknown[0]!r} to keep; name one of the network's")
     result = []
     for done, name in enumerate(weights.names, start=1):
-        kept = TensorSurvey(weights.info(name), "raw", _NOTHING) if name in keep else None
+        kept = TensorSurvey(weights.info(name), RAW, _NOTHING) if name in keep else None
         result.append(kept or _survey(weights, name, scheme, vector_bits))
         if progress:
             progress("survey", done, len(weights.names))
     if sum(each.info.size for each in result) == 0:
         raise InputError("the network has no weights: nothing to store")
-    analog = [each for each in result if each.kind == "analog"]
+    analog = [each for each in result if each.coded]
     felt = {
         each.info.name: _felt_by_row(sensitivity[each.info.name], each.info)
         for each in analog
@@ -145,7 +122,7 @@ def survey(
             each,
             importance=felt.get(each.info.name, np.full(each.rows, overall[each.info.name])),
         )
-        if each.kind == "analog"
+        if each.coded
         else each
         for each in result
     ]
@@ -168,7 +145,7 @@ def fitting_bits(weights: Weights, cells: float, bits_per_cell: float) -> int:
     numbers = 0
     for name in weights.names:
         info = weights.info(name)
-        if len(info.shape) < 2 and info.dtype in _FLOATS and info.size:
+        if len(info.shape) < 2 and info.dtype in FLOATS and info.size:
             numbers += 0 if is_constant(finite_weights(weights, name)) else info.size
     return 16 if 16 * numbers <= cells * bits_per_cell else 12
 
@@ -197,12 +174,12 @@ def loss_weights(variances: Mapping[str, float], fisher: Mapping[str, float]) ->
 
 def _survey(weights: Weights, name: str, scheme: Scheme, vector_bits: int) -> TensorSurvey:
     info = weights.info(name)
-    if info.dtype not in _FLOATS or info.size == 0:
+    if info.dtype not in FLOATS or info.size == 0:
         tensor_of_bytes(np.empty(0, np.uint8), info.dtype, name)  # refuses what cannot be restored
-        return TensorSurvey(info, "raw", _NOTHING)
+        return TensorSurvey(info, RAW, _NOTHING)
     values = finite_weights(weights, name)
     kind = _kind(info, values, scheme, vector_bits)
-    if kind != "analog":
+    if kind not in FAMILIES:
         return TensorSurvey(info, kind, _NOTHING)
     sizes = Histogram.of(values, magnitudes=True)
     some = sizes.values > 0
@@ -232,17 +209,14 @@ def _felt_by_row(fisher: NDArray[np.floating], info: TensorInfo) -> NDArray[np.f
 
 
 def _kind(info: TensorInfo, values: NDArray[np.float32], scheme: Scheme, vector_bits: int) -> str:
-    if scheme.number_format is None:
-        if len(info.shape) > 1:
-            return "analog"
-        return _short(info, values, vector_bits)
-    if scheme.number_format == "int8" and len(info.shape) < 2:
+    if scheme.kind in FAMILIES:
+        return scheme.kind if len(info.shape) > 1 else _short(info, values, vector_bits)
+    number_format = NUMBER_FORMATS[scheme.kind]
+    if info.dtype in number_format.native:
+        return RAW
+    if number_format.side(info.shape) and len(info.shape) < 2:
         return _exact(info, values)
-    if scheme.number_format == "float32" and info.dtype in ("F16", "BF16"):
-        return "raw"
-    if scheme.number_format == "float16" and info.dtype == "F16":
-        return "raw"
-    return scheme.number_format
+    return scheme.kind
 
 
 def _short(info: TensorInfo, values: NDArray[np.float32], vector_bits: int) -> str:
@@ -257,5 +231,5 @@ def _short(info: TensorInfo, values: NDArray[np.float32], vector_bits: int) -> s
 def _exact(info: TensorInfo, values: NDArray[np.float32]) -> str:
     """Return the format of a vector: biases and normalisation parameters keep their precision."""
     if info.dtype in ("F16", "BF16"):
-        return "raw"
+        return RAW
     return "float16" if keeps_precision(values) else "float32"

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.plan import make_plan
-from softcell.allocate.survey import Progress
-from softcell.codes.schemes import PACKED
+from softcell.allocate import Plan, Procedure
+from softcell.allocate.plan_file import require_network
+from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT
 from softcell.curvature import Calibration
-from softcell.devices import Device, parse_device
+from softcell.devices import Device, device_from
 from softcell.durations import parse_age, parse_ages
 from softcell.errors import InputError
-from softcell.feedback.memory import SimulatedMemory
 from softcell.image.cell_image import CellImage, ImageHeader
 from softcell.image.chip import StoredChip, write_chip
-from softcell.image.closed_loop import Correct, folded, write_closed_loop
-from softcell.image.program import loop_plan
-from softcell.image.readings import MeasuredReadings, Readings, SimulatedChip, simulated_chip
+from softcell.image.closed_loop import Correct
+from softcell.image.readings import MeasuredReadings, Readings, SimulatedChip
 from softcell.image.restore import ReadReport, Restoration
-from softcell.image.write import write_image
-from softcell.weights import WeightsWriter, parse_weights
-
-Network = Path | str | Mapping[str, Any]
-"""A safetensors file, or tensors by name (NumPy or torch)."""
+from softcell.network import Network, plan_network, write_network
+from softcell.progress import Progress
+from softcell.weights import NetworkWeights, WeightsWriter, parse_weights
 
 
 def write(
-    network: Network,
+    network: NetworkWeights,
     path: Path | str,
     *,
-    device: Device | str = "pcm-partial-reset",
+    plan: Plan | None = None,
+    device: Device | str | None = None,
     scheme: str | None = None,
     cells_per_weight: float | None = None,
     age: str | float = 0.0,
@@ -57,7 +55,9 @@ def write(
     Args:
         network: A safetensors file, or tensors by name.
         path: Cell image to write.
-        device: A device, or its specification.
+        plan: Plan of the network, such as `load_plan` gives; it says all that follows up to
+            `age_unknown`, and how many verifying reads there are.
+        device: A device, or its specification; by default "pcm-partial-reset".
         scheme: "float32", "float16", "int8", "naive", "combined", protections joined by "+", or a
             code of its own, see docs/codes.md; by default "combined", and "packed" with a
             calibration.
@@ -90,48 +90,50 @@ def write(
         >>> bool(np.abs(restored["layer.weight"] - weights["layer.weight"]).max() < 0.01)
         True
     """
-    device = parse_device(device) if isinstance(device, str) else device
-    ages = parse_ages(age, told=not age_unknown)
-    with parse_weights(network) as weights:
-        if calibration is None:
-            if correct is not None or verify_reads != 1:
-                raise InputError("drift correction and verifying reads need a calibration")
-            plan = make_plan(
-                weights,
-                device,
-                scheme or "combined",
-                cells_per_weight=cells_per_weight,
-                age_seconds=ages,
-                sensitivity=sensitivity,
-                progress=progress,
-            )
-            header = write_image(weights, plan, path, progress=progress)
-        else:
-            given = folded(weights, calibration)
-            plan = loop_plan(
-                given,
-                device,
-                scheme or PACKED,
-                cells_per_weight=cells_per_weight,
-                age_seconds=ages,
-                sensitivity=sensitivity,
-                calibration=calibration,
-                verify_reads=verify_reads,
-                progress=progress,
-            )
-            header, _ = write_closed_loop(
-                given,
-                plan,
-                calibration,
-                path,
-                memory=SimulatedMemory(device, seed, verify_reads),
-                chip=simulated_chip(seed) if plan.uses_cells else None,
-                correct=correct,
-                progress=progress,
-            )
+    given = Network(
+        source=partial(parse_weights, network),
+        calibration=calibration,
+        correct=correct,
+        sensitivity=sensitivity,
+    )
+    if plan is None:
+        if calibration is None and (correct is not None or verify_reads != 1):
+            raise InputError("drift correction and verifying reads need a calibration")
+        loop = calibration is not None
+        plan = plan_network(
+            given,
+            device_from(device or "pcm-partial-reset"),
+            scheme or (LOOP_DEFAULT if loop else DEFAULT),
+            cells_per_weight=cells_per_weight,
+            ages=parse_ages(age, told=not age_unknown),
+            procedure=Procedure(loop=loop, verify_reads=verify_reads),
+            progress=progress,
+        )
+    else:
+        _require_no_more(device, scheme, cells_per_weight, age, age_unknown, verify_reads)
+        with given.source() as weights:
+            require_network(plan.in_order(weights.names), weights)
+    header, _ = write_network(given, plan, path, seed=seed, progress=progress)
     if chip is not None:
         keep_chip(path, chip, seed=seed, progress=progress)
     return header
+
+
+def _require_no_more(
+    device: Device | str | None,
+    scheme: str | None,
+    cells_per_weight: float | None,
+    age: str | float,
+    age_unknown: bool,
+    verify_reads: int,
+) -> None:
+    """Make sure that nothing is asked for that a plan says already."""
+    asked = [each for each in (device, scheme, cells_per_weight) if each is not None]
+    if asked or age != 0.0 or age_unknown or verify_reads != 1:
+        raise InputError(
+            "the plan says device, scheme, cells, ages and verifying reads; leave them out, or "
+            "make another plan"
+        )
 
 
 def keep_chip(

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
-from softcell.api.images import Network
-from softcell.codes.schemes import SCHEMES
 from softcell.curvature import Calibration
-from softcell.devices import Device, parse_device
+from softcell.devices import Device, device_from
 from softcell.durations import parse_age, parse_ages
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.results import Result
-from softcell.evaluate.trials import DEFAULT_CELLS, Experiment, ways_through
+from softcell.evaluate.trials import DEFAULT_CELLS, OPEN, ways_through
 from softcell.evaluate.trials import compare as compare_schemes
 from softcell.image.closed_loop import Correct
-from softcell.weights import parse_weights
+from softcell.progress import Progress
+from softcell.weights import NetworkWeights, parse_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def compare(
-    network: Network,
+    network: NetworkWeights,
     evaluate: Callable[[Any], float],
     *,
     device: Device | str = "pcm-partial-reset",
-    schemes: Sequence[str] = SCHEMES,
+    schemes: Sequence[str] | None = None,
     cells_per_weight: Sequence[float] = DEFAULT_CELLS,
     age: str | float = 0.0,
     seeds: int = 10,
@@ -47,9 +47,10 @@ def compare(
     Args:
         network: A safetensors file, or tensors by name.
         evaluate: Gives the accuracy (or any figure of merit) of tensors by name. Given torch
-            tensors in `network`, it receives torch tensors of the same types.
+            tensors in `network`, it receives torch tensors of the same types. It may load them
+            into the module that `network` came from.
         device: A device, or its specification.
-        schemes: Schemes to compare.
+        schemes: Schemes to compare; by default all.
         cells_per_weight: Numbers of cells for the analog ones.
         age: Age at which chips are read, and for which they are planned.
         seeds: Number of chips for each scheme.
@@ -57,31 +58,35 @@ def compare(
         sensitivity: Diagonal Fisher information by tensor.
         calibration: With it, schemes that can be written column by column have a row for the open
             loop, the open loop with drift correction and the closed loop.
-        correct: Drift correction, as for `write`.
+        correct: Drift correction, as for `write`, with a module that `evaluate` leaves as it is.
         progress: Called with (what, done, total).
     """
+    network = _kept(network)
     state, convert = _arrays(network)
     experiment = Experiment(
         state=state,
         evaluate=lambda restored: evaluate(convert(restored)),
-        device=parse_device(device) if isinstance(device, str) else device,
+        device=device_from(device),
         age_seconds=parse_age(age),
         sensitivity=sensitivity,
         source=partial(parse_weights, network),
+        calibration=calibration,
+        correct=correct,
     )
+    ways = (OPEN,) if calibration is None else ways_through(corrected=correct is not None)
     return compare_schemes(
         experiment,
         schemes=schemes,
         cells_per_weight=cells_per_weight,
         seeds=seeds,
         first_seed=first_seed,
-        loops=(None,) if calibration is None else ways_through(calibration, correct),
+        procedures=ways,
         progress=progress,
     )
 
 
 def optimise(
-    network: Network,
+    network: NetworkWeights,
     *,
     evaluate: Callable[[Any], float] | None = None,
     module: nn.Module | None = None,
@@ -142,7 +147,10 @@ def optimise(
     from softcell.search import Goal, Search
     from softcell.search.subjects import own_subject
 
+    network = _kept(network)
     _, convert = _arrays(network)
+    if evaluate is not None:
+        module = deepcopy(module)  # it may be the one that `evaluate` loads stored weights into
     subject = own_subject(
         partial(parse_weights, network),
         evaluate=None if evaluate is None else lambda state: evaluate(convert(state)),
@@ -154,7 +162,7 @@ def optimise(
     )
     search = Search(
         subject,
-        parse_device(device) if isinstance(device, str) else device,
+        device_from(device),
         Goal(max_drop, max_divergence, max_cells, decoder, parse_ages(age, told=True), verify),
         seeds=seeds,
         told=told,
@@ -163,7 +171,17 @@ def optimise(
     return search.run()
 
 
-def _arrays(network: Network) -> tuple[dict[str, NDArray[Any]], Callable[[Any], Any]]:
+def _kept(network: NetworkWeights) -> NetworkWeights:
+    """Return a network that stays as it is when `evaluate` overwrites the tensors that were given.
+
+    A state dict is not a copy of a module's tensors: it shares their memory.
+    """
+    if not isinstance(network, Mapping):
+        return network
+    return deepcopy({n: v.detach() if hasattr(v, "detach") else v for n, v in network.items()})
+
+
+def _arrays(network: NetworkWeights) -> tuple[dict[str, NDArray[Any]], Callable[[Any], Any]]:
     """Return tensors as arrays, and what turns restored arrays into the network's own kind."""
     with parse_weights(network) as weights:
         state = {name: weights.read(name) for name in weights.names}

@@ -10,6 +10,7 @@ from softcell.channel.channel import (
     posterior_mean,
 )
 from softcell.channel.constellation import Constellation, constellation, decisions
+from softcell.channel.gray import gray_index, gray_label
 
 __all__ = [
     "READINGS",
@@ -23,6 +24,8 @@ __all__ = [
     "channel_of",
     "constellation",
     "decisions",
+    "gray_index",
+    "gray_label",
     "law_of",
     "log_likelihood_ratios",
     "mutual_information",

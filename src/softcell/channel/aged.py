@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel.channel import Channel, channel_of, edges_over
-from softcell.devices import Device, device_of
+from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
 
@@ -67,13 +66,16 @@ class AgedChannel:
     def matrix(self) -> NDArray[np.float64]:
         """What the decoder sees of a level: shape (L, n R) if it is told the age, else (L, R)."""
         if self.told:
-            return np.concatenate(list(self.matrices), axis=1) / len(self.channels)
-        return self.matrices.mean(axis=0)
+            told: NDArray[np.float64] = np.concatenate(list(self.matrices), axis=1)
+            return told / len(self.channels)
+        averaged: NDArray[np.float64] = self.matrices.mean(axis=0)
+        return averaged
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:
         """Mean reading of each level over all ages, shape (L,)."""
-        return np.mean([channel.mean for channel in self.channels], axis=0)
+        mean: NDArray[np.float64] = np.mean([channel.mean for channel in self.channels], axis=0)
+        return mean
 
     @cached_property
     def average(self) -> Channel:
@@ -113,11 +115,11 @@ def law_of(device: Device, ages: Ages) -> Law:
     """
     if ages.single:
         return channel_of(device, ages.last)
-    return _over(json.dumps(device.definition(), sort_keys=True), ages)
+    return _over(device, ages)
 
 
 @lru_cache(maxsize=16)
-def _over(definition: str, ages: Ages) -> AgedChannel:
-    device, seconds = device_of(json.loads(definition)), ages.spaced(SPAN_AGES)
+def _over(device: Device, ages: Ages) -> AgedChannel:
+    seconds = ages.spaced(SPAN_AGES)
     edges = edges_over(device, seconds)
     return AgedChannel(tuple(channel_of(device, age, edges=edges) for age in seconds), ages.told)

@@ -17,7 +17,7 @@ _LEAST_LOG_PROBABILITY = -500.0
 """Keeps a vanished mass positive, so that a later step can bring it back."""
 
 
-class Objective(NamedTuple):
+class Evaluation(NamedTuple):
     """The objective at one distribution p, in nats.
 
     Attributes:
@@ -48,7 +48,7 @@ class Maximum(NamedTuple):
 
 
 def maximise(
-    objective: Callable[[np.ndarray], Objective],
+    objective: Callable[[np.ndarray], Evaluation],
     start: np.ndarray,
     *,
     tolerance: float,
@@ -103,4 +103,5 @@ def maximise(
 
 def _normalised(log_p: np.ndarray) -> np.ndarray:
     log_p = np.maximum(log_p - log_p.max(), _LEAST_LOG_PROBABILITY)
-    return log_p - np.log(np.exp(log_p).sum())
+    log_p -= np.log(np.exp(log_p).sum())
+    return log_p

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import rel_entr, xlogy
 
-from softcell.channel.blahut_arimoto import Objective, maximise
+from softcell.channel.blahut_arimoto import Evaluation, maximise
 from softcell.errors import InputError
 
 _NATS_PER_BIT = float(np.log(2.0))
@@ -70,11 +70,11 @@ def capacity(
         raise InputError(f"tolerance_bits: expected at least 1e-10, got {tolerance_bits}")
     negative_entropy = xlogy(rows, rows).sum(axis=1)
 
-    def information(p: np.ndarray) -> Objective:
+    def information(p: np.ndarray) -> Evaluation:
         log_q = np.log(np.maximum(p @ rows, 1e-300))
         divergence = negative_entropy - rows @ log_q
         value = float(p @ divergence)
-        return Objective(value, divergence, max(float(divergence.max()) - value, 0.0))
+        return Evaluation(value, divergence, max(float(divergence.max()) - value, 0.0))
 
     inputs = rows.shape[0]
     found = maximise(
@@ -136,4 +136,5 @@ def _transition_matrix(matrix: np.ndarray) -> np.ndarray:
             f"matrix: expected rows that sum to 1, row {worst} sums to {sums[worst]:.6g};"
             " divide each row by its sum"
         )
-    return rows / sums[:, None]
+    normalised: np.ndarray = rows / sums[:, None]
+    return normalised

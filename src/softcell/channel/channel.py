@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel.capacity import Capacity, capacity
-from softcell.devices import LEVELS, Device, device_of
+from softcell.devices import LEVEL_VALUES, Device
 from softcell.errors import InputError
 
 READINGS = 1024
@@ -94,7 +93,8 @@ class Channel:
         position = np.floor((readings - low) / step) + 1
         if np.isnan(position).any():
             raise InputError("readings hold NaN; expected a number for each cell")
-        return np.clip(position, 0, len(self.edges) - 2).astype(np.int64)
+        bins: NDArray[np.int64] = np.clip(position, 0, len(self.edges) - 2).astype(np.int64)
+        return bins
 
     def only(self, chosen: NDArray[np.int64]) -> Channel:
         """Return the channel with the chosen levels (indices) alone."""
@@ -102,10 +102,10 @@ class Channel:
 
 
 @lru_cache(maxsize=64)
-def _cached(definition: str, age_seconds: float, edge_data: bytes) -> Channel:
-    device, edges = device_of(json.loads(definition)), np.frombuffer(edge_data)
-    levels = np.linspace(0, 1, LEVELS)
-    return Channel(levels, edges, device.law(levels, edges, age_seconds), age_seconds)
+def _cached(device: Device, age_seconds: float, edge_data: bytes) -> Channel:
+    edges = np.frombuffer(edge_data)
+    law = device.law(LEVEL_VALUES, edges, age_seconds)
+    return Channel(LEVEL_VALUES, edges, law, age_seconds)
 
 
 def edges_over(device: Device, ages: Sequence[float]) -> NDArray[np.float64]:
@@ -147,8 +147,7 @@ def channel_of(
         8.0
     """
     own = edges_over(device, [age_seconds]) if edges is None else edges
-    definition = json.dumps(device.definition(), sort_keys=True)
-    return _cached(definition, float(age_seconds), own.tobytes())
+    return _cached(device, float(age_seconds), own.tobytes())
 
 
 def posterior_mean(
@@ -191,6 +190,7 @@ def log_likelihood_ratios(
         Ratios within +-700, shape (bits, R): positive where 0 is more likely.
     """
     joint = matrix if prior is None else matrix * prior[:, None]
-    zero = (1 - labels).T @ joint
-    one = labels.T @ joint
-    return np.clip(np.log(np.maximum(zero, 1e-305)) - np.log(np.maximum(one, 1e-305)), -700, 700)
+    zero = np.log(np.maximum((1 - labels).T @ joint, 1e-305))
+    one = np.log(np.maximum(labels.T @ joint, 1e-305))
+    ratios: NDArray[np.float64] = np.clip(zero - one, -700, 700)
+    return ratios

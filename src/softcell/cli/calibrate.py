@@ -9,10 +9,10 @@ import typer
 
 from softcell.cli.options import DEFAULT_TASK, JsonFlag, ModelOption, TaskOption
 from softcell.cli.output import print_facts, print_json, require_writable
-from softcell.cli.own_code import guarded
 from softcell.cli.own_network import own_inputs, own_module
-from softcell.cli.progress import Progress, counting, progress_bars
+from softcell.cli.progress import Progress, progress_bars
 from softcell.errors import InputError
+from softcell.own_code import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,11 +137,11 @@ def _of_task(
     from softcell.evaluate.sensitivity import task_calibration, task_fisher
     from softcell.evaluate.tasks import load_task
 
-    loaded = load_task(task, model, progress=counting(progress, "training"))
-    name, bar = f"{loaded.name} {loaded.model}", counting(progress, "calibration images")
+    loaded = load_task(task, model, progress=progress)
+    name = f"{loaded.name} {loaded.model}"
     if kind == "diagonal":
-        return name, task_fisher(loaded, count=count, seed=seed, progress=bar)
-    return name, task_calibration(loaded, count=count, seed=seed, kind=kind, progress=bar)
+        return name, task_fisher(loaded, count=count, seed=seed, progress=progress)
+    return name, task_calibration(loaded, count=count, seed=seed, kind=kind, progress=progress)
 
 
 def _of_module(
@@ -150,11 +150,9 @@ def _of_module(
     from softcell.curvature import calibrate as calibrate_network
     from softcell.curvature import diagonal_fisher
 
-    bar = counting(progress, "inputs")
-
     def found() -> Calibration | Mapping[str, np.ndarray]:
         if kind == "diagonal":
-            return diagonal_fisher(network, given, seed=seed, progress=bar)
-        return calibrate_network(network, given, seed=seed, kind=kind, progress=bar)
+            return diagonal_fisher(network, given, seed=seed, progress=progress)
+        return calibrate_network(network, given, seed=seed, kind=kind, progress=progress)
 
     return guarded(found, f"--module {module}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from softcell.cli.experiment import own_experiment, task_experiment, task_loops
+from softcell.cli.experiment import own_experiment, task_experiment
 from softcell.cli.feedback import (
     InputsOption,
     ModuleOption,
@@ -37,6 +38,7 @@ from softcell.cli.result_file import ResultFile, print_results
 from softcell.errors import InputError
 
 if TYPE_CHECKING:
+    from softcell.allocate import Procedure
     from softcell.evaluate.results import Result
 
 
@@ -124,6 +126,8 @@ def compare(
     from softcell.devices import parse_device
     from softcell.durations import parse_age
     from softcell.evaluate import trials
+    from softcell.evaluate.correction import in_loop
+    from softcell.evaluate.tasks import load_task
     from softcell.report.plot import require_figure_name, write_plot
 
     names = _schemes(schemes)
@@ -158,7 +162,6 @@ def compare(
                 no_sensitivity=no_sensitivity,
                 progress=progress,
             )
-        loops: Sequence[trials.Loop | None] = (None,)
         if feedback and network is not None:
             if calibration is None:
                 raise InputError("--feedback with --network needs its --calibration")
@@ -166,14 +169,17 @@ def compare(
                 network, task=None, model=None, module=module, inputs=inputs, progress=progress
             )
             note_no_correction(correct)
-            loops = trials.ways_through(
-                load_calibration(calibration), correct, verify_reads=verify_reads
-            )
+            known = load_calibration(calibration)
+            experiment = replace(experiment, calibration=known, correct=correct)
         elif feedback:
-            loops = task_loops(
-                task, model, images=images, verify_reads=verify_reads, progress=progress
+            loaded = load_task(task, model, images=images, progress=progress)
+            experiment = in_loop(experiment, loaded, progress=progress)
+        procedures: Sequence[Procedure] = (trials.OPEN,)
+        if feedback:
+            procedures = trials.ways_through(
+                corrected=experiment.correct is not None, verify_reads=verify_reads
             )
-        rows_in_all = trials.count_rows(rows, loops)
+        rows_in_all = trials.count_rows(rows, procedures)
         progress("schemes", 0, rows_in_all)
         for result in trials.compare(
             experiment,
@@ -182,7 +188,7 @@ def compare(
             seeds=seeds,
             first_seed=seed,
             known=file.known,
-            loops=loops,
+            procedures=procedures,
             progress=progress,
         ):
             results.append(result)
@@ -196,4 +202,4 @@ def compare(
 def _schemes(text: str | None) -> Sequence[str]:
     from softcell.codes.schemes import SCHEMES
 
-    return SCHEMES if text is None else listed(text)
+    return list(SCHEMES) if text is None else listed(text)

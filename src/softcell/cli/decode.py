@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag
+from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag, OwnDeviceOption
 from softcell.cli.output import planned_age, print_read_report, require_writable
 from softcell.cli.progress import progress_bars
 
@@ -28,6 +28,7 @@ def decode(
     ],
     age: AgeOption = "0",
     age_unknown: AgeUnknownFlag = False,
+    device: OwnDeviceOption = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Decode readings that were measured on a chip.
@@ -38,8 +39,11 @@ def decode(
       softcell decode model.cells --readings measured.npy --age 1h -o restored.safetensors
     """
     from softcell import api
+    from softcell.devices import allow_device
 
     require_writable(output, image, readings)
+    if device is not None:
+        allow_device(device)
     planned = planned_age(image)
     with progress_bars() as progress:
         report = api.restore(

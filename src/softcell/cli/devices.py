@@ -66,11 +66,11 @@ def devices(
       softcell devices --age 10y
       softcell devices --device my_cell.toml --device pcm-mushroom+stuck:low=0.001 --json
     """
-    from softcell.devices import DEVICES
+    from softcell.devices import DEVICES, installed
     from softcell.durations import format_age, parse_age
 
     seconds = parse_age(age)
-    names = device or list(DEVICES)
+    names = device or [*DEVICES, *installed()]
     rows = []
     with progress_bars() as progress:
         for done, name in enumerate(names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +80,7 @@ def evaluate(
       softcell evaluate --task digits --scheme combined --cells-per-weight 2 --seeds 3
       softcell evaluate --task digits --plan plan.json --seeds 3
     """
-    from softcell.devices import parse_device
+    from softcell.devices import allow_device, parse_device
     from softcell.durations import parse_age
     from softcell.evaluate.measure import measure_given, measure_image
     from softcell.evaluate.trials import run_trials
@@ -95,11 +94,14 @@ def evaluate(
             raise InputError("a plan says scheme and cells; leave out --scheme, --cells-per-weight")
         _of_plan(plan, file, task, model, device, age, seeds, seed, images, out)
         return
-    if is_image and (scheme or device or cells_per_weight is not None):
+    if is_image and (scheme or cells_per_weight is not None):
         raise InputError(
             f"{file} is a cell image, which has its own scheme, device and number of cells; leave "
-            "out --scheme, --device and --cells-per-weight"
+            "out --scheme and --cells-per-weight"
         )
+    if is_image and device is not None:
+        allow_device(device)
+        device = None
     target = _target(scheme, cells_per_weight)
     with progress_bars() as progress:
         experiment = task_experiment(
@@ -154,10 +156,11 @@ def _of_plan(
 ) -> None:
     """Write a planned network to chips, and measure what they give back at the plan's last age."""
     from softcell.durations import parse_age
-    from softcell.evaluate.measure import measure_chips
+    from softcell.evaluate.measure import measure_plan
+    from softcell.search.record import task_of
 
-    with progress_bars() as progress, tempfile.TemporaryDirectory(prefix="softcell-") as folder:
-        planned = planned_network(
+    with progress_bars() as progress:
+        found, network = planned_network(
             plan,
             weights=file,
             device=device,
@@ -165,33 +168,21 @@ def _of_plan(
             model=model,
             progress=progress,
         )
-        named = task or planned.settings.task or DEFAULT_TASK
-        own = model if task or model else planned.settings.model or None
+        own_task, own_model = task_of(found)
         experiment = task_experiment(
-            named,
-            own,
-            planned.plan.device,
-            age_seconds=planned.plan.age_seconds if age == "0" else parse_age(age),
+            task or own_task or DEFAULT_TASK,
+            model if task or model else own_model or None,
+            found.device,
+            age_seconds=found.age_seconds if age == "0" else parse_age(age),
             images=images,
-            schemes=[planned.plan.scheme],
+            schemes=[found.scheme],
             sensitivity=None,
             no_sensitivity=False,
             progress=progress,
             weights=file,
         )
-        loop = planned.settings.loop
-        chips = planned.chips(
-            Path(folder) / "image.cells", range(seed, seed + seeds), progress=progress
-        )
-        result = measure_chips(
-            experiment,
-            chips,
-            target=planned.plan.target,
-            label="chips",
-            progress=lambda what, done, _: progress(what, done, seeds),
-            feedback=loop,
-            loop="closed" if loop else "",
-            verify_reads=planned.settings.recipe.verify_reads if planned.plan.uses_cells else 0,
+        result = measure_plan(
+            experiment, network, found, seeds=seeds, first_seed=seed, progress=progress
         )
     out.write([result])
     print_results([result], out)
@@ -209,7 +200,7 @@ def _target(scheme: str | None, cells_per_weight: float | None) -> float | None:
     """Return the number of cells per weight that a scheme is to be planned with."""
     from softcell.codes.schemes import parse_scheme
 
-    if scheme is not None and parse_scheme(scheme).number_format is None:
+    if scheme is not None and parse_scheme(scheme).takes_cells:
         return DEFAULT_CELLS if cells_per_weight is None else cells_per_weight
     if cells_per_weight is not None:
         print_note("note: --cells-per-weight is for analog schemes and not used")

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softcell.cli.own_code import guarded, imported
-from softcell.cli.progress import Progress, counting
+from softcell.cli.progress import Progress
+from softcell.own_code import guarded, imported
 
 if TYPE_CHECKING:
     from softcell.devices import Device
-    from softcell.evaluate.trials import Experiment, Loop
+    from softcell.evaluate.experiment import Experiment
 
 _CALIBRATION_IMAGES = 2000
 
@@ -44,16 +44,16 @@ def task_experiment(
         progress: Reports training and calibration.
         weights: Safetensors file of other weights for the network.
     """
-    from softcell.codes.schemes import CODED, parse_scheme
+    from softcell.codes.schemes import parse_scheme
     from softcell.curvature import load_fisher
+    from softcell.evaluate.experiment import Experiment
     from softcell.evaluate.sensitivity import task_fisher
     from softcell.evaluate.tasks import load_task
-    from softcell.evaluate.trials import Experiment
     from softcell.weights import WeightsReader
 
     chosen = [parse_scheme(scheme) for scheme in schemes]
-    needed = any(each.has("sensitivity") or each.name in CODED for each in chosen)
-    loaded = load_task(task, model, images=images, progress=counting(progress, "training"))
+    needed = any(each.uses_sensitivity for each in chosen)
+    loaded = load_task(task, model, images=images, progress=progress)
     state = loaded.state_dict() if weights is None else read_network(weights)
     fisher = None
     if sensitivity is not None:
@@ -63,7 +63,7 @@ def task_experiment(
             loaded,
             state=state,
             count=_CALIBRATION_IMAGES,
-            progress=counting(progress, "calibration images"),
+            progress=progress,
         )
     return Experiment(
         state=state,
@@ -76,31 +76,6 @@ def task_experiment(
         images=loaded.images,
         source=None if weights is None else partial(WeightsReader, weights),
     )
-
-
-def task_loops(
-    task: str,
-    model: str | None,
-    *,
-    images: int | None,
-    verify_reads: int,
-    progress: Progress,
-) -> Sequence[Loop]:
-    """Return the ways through the feedback loop that are compared on a task.
-
-    Args:
-        task: Name of the task.
-        model: Name of its network; None for its first.
-        images: Number of test images; None for all.
-        verify_reads: Verifying reads of a cell.
-        progress: Reports calibration.
-    """
-    from softcell.evaluate.correction import task_loops as loops
-    from softcell.evaluate.tasks import load_task
-
-    loaded = load_task(task, model, images=images, progress=counting(progress, "training"))
-    count = counting(progress, "calibration images")
-    return loops(loaded, verify_reads=verify_reads, progress=count)
 
 
 def own_experiment(
@@ -122,8 +97,8 @@ def own_experiment(
         sensitivity: File with the Fisher information, or None.
     """
     from softcell.curvature import load_fisher
+    from softcell.evaluate.experiment import Experiment
     from softcell.evaluate.sensitivity import digest
-    from softcell.evaluate.trials import Experiment
     from softcell.weights import WeightsReader
 
     state = read_network(network)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from softcell.cli.options import JsonFlag
+from softcell.cli.options import JsonFlag, OwnDeviceOption
 from softcell.cli.output import print_facts, print_json, require_writable
 from softcell.cli.progress import progress_bars
 
@@ -17,6 +17,7 @@ def export(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="LEVELS", help="File to write: .npy or .csv.")
     ],
+    device: OwnDeviceOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the level of every cell in the device's own unit.
@@ -28,10 +29,13 @@ def export(
       softcell export model.cells -o levels.npy
       softcell export model.cells -o levels.csv --json
     """
+    from softcell.devices import allow_device
     from softcell.image.cell_image import CellImage
     from softcell.image.export import export_levels
 
     require_writable(output, image)
+    if device is not None:
+        allow_device(device)
     with progress_bars() as progress, CellImage(image) as opened:
         export_levels(opened, output, progress=progress)
         axis, cells = opened.header.device.level_axis, opened.header.cells

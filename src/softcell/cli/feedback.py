@@ -9,10 +9,10 @@ import typer
 
 from softcell.cli.experiment import read_network
 from softcell.cli.output import print_facts, print_note
-from softcell.cli.own_code import guarded
 from softcell.cli.own_network import loaded_module, own_inputs
-from softcell.cli.progress import Progress, counting
+from softcell.cli.progress import Progress
 from softcell.errors import InputError
+from softcell.own_code import guarded
 
 if TYPE_CHECKING:
     from softcell.image.cell_image import ImageHeader
@@ -94,7 +94,7 @@ def correction(
     from softcell.evaluate.correction import task_correction
     from softcell.evaluate.tasks import load_task
 
-    loaded = load_task(task, model, progress=counting(progress, "training"))
+    loaded = load_task(task, model, progress=progress)
     return task_correction(loaded, state=read_network(network))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softcell.cli.options import JsonFlag
+from softcell.cli.options import JsonFlag, OwnDeviceOption
 from softcell.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def info(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Check every byte of the file.")
     ] = True,
+    device: OwnDeviceOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a cell image holds and check that it is whole.
@@ -29,8 +30,11 @@ def info(
       softcell info model.cells
       softcell info model.cells --no-verify --json
     """
+    from softcell.devices import allow_device
     from softcell.image.cell_image import CellImage
 
+    if device is not None:
+        allow_device(device)
     with CellImage(image) as opened:
         header = opened.header
         if verify:
@@ -65,11 +69,9 @@ def _summary(header: ImageHeader) -> dict[str, Any]:
 
 def _store_levels(header: ImageHeader) -> list[float]:
     """Return the levels of the digital store in the device's unit."""
-    import numpy as np
+    from softcell.devices import LEVEL_VALUES
 
-    from softcell.devices import LEVELS
-
-    plain = np.array(header.store.indices) / (LEVELS - 1)
+    plain = LEVEL_VALUES[list(header.store.indices)]
     return [round(x, 6) for x in header.device.level_axis.to_unit(plain).tolist()]
 
 

@@ -21,10 +21,10 @@ from softcell.cli.options import (
     listed,
 )
 from softcell.cli.output import print_facts, print_json, print_note, print_table, require_writable
-from softcell.cli.own_code import guarded
 from softcell.cli.own_network import loaded_module, own_inputs
-from softcell.cli.progress import Progress, counting, progress_bars
+from softcell.cli.progress import Progress, progress_bars
 from softcell.errors import InputError
+from softcell.own_code import guarded
 
 if TYPE_CHECKING:
     from softcell.search import Outcome, Search, Subject, Trial
@@ -234,7 +234,7 @@ def _of_task(
     from softcell.search.subjects import task_subject
     from softcell.weights import WeightsReader
 
-    loaded = load_task(task, model, progress=counting(progress, "training"))
+    loaded = load_task(task, model, progress=progress)
     source = None if network is None else partial(WeightsReader, network)
     subject = task_subject(loaded, source=source, images=images, keep=keep, progress=progress)
     return (loaded.name, loaded.model), subject
@@ -272,7 +272,7 @@ def _own(
             calibration=load_calibration(calibration) if calibration else None,
             sensitivity=load_fisher(sensitivity) if sensitivity else None,
             keep=keep,
-            progress=counting(progress, "calibration inputs"),
+            progress=progress,
         ),
         f"--module {module}",
     )
@@ -300,9 +300,7 @@ def _measured(trial: Trial) -> str:
 def _report(search: Search, outcome: Outcome) -> dict[str, Any]:
     from softcell.search.explanation import by_layer, losses
 
-    state, header, written = search.workshop.write(
-        outcome.best.recipe, outcome.plan, outcome.confirmed.first_seed
-    )
+    state, header, written = search.workshop.write(outcome.plan, outcome.confirmed.first_seed)
     calibration = search.workshop.subject.calibration
     expected = {} if written is None or calibration is None else losses(written, calibration)
     return {

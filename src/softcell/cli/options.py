@@ -18,8 +18,16 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="SPEC",
-        help="Device: a name, NAME:option=value, or a .toml file from `softcell fit`, with "
-        "+stuck:..., +spread:... or +readout:... behind it.",
+        help="Device: a name, NAME:option=value, a .toml file from `softcell fit`, or module:Class "
+        "of your own, with +stuck:..., +spread:... or +readout:... behind it.",
+    ),
+]
+OwnDeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="MODULE:CLASS",
+        help="Where the image is of a device of your own: its Python class, which is imported.",
     ),
 ]
 AgeOption = Annotated[

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softcell.cli.experiment import read_network
-from softcell.cli.own_code import guarded, imported
 from softcell.errors import InputError
+from softcell.own_code import guarded, imported
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

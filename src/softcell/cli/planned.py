@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softcell.cli.own_code import guarded
 from softcell.cli.own_network import loaded_module, own_inputs
-from softcell.cli.progress import Progress, counting
+from softcell.cli.progress import Progress
 from softcell.errors import InputError
+from softcell.own_code import guarded
 
 if TYPE_CHECKING:
     from softcell.allocate.plan import Plan
-    from softcell.image.cell_image import ImageHeader
-    from softcell.search import Network
-    from softcell.search.record import PlanSettings
+    from softcell.network import Network
     from softcell.weights import Weights
-
-
-@dataclass(frozen=True)
-class PlannedNetwork:
-    """A plan, with the network that it is for.
-
-    Args:
-        plan: The plan.
-        settings: How the network is written by it.
-        network: The network.
-    """
-
-    plan: Plan
-    settings: PlanSettings
-    network: Network
-
-    def write(self, path: Path, *, seed: int, progress: Progress) -> ImageHeader:
-        """Write the network to a cell image, and to the simulated chip of a seed."""
-        from softcell.search import write_planned
-
-        header, _ = write_planned(
-            self.network,
-            self.plan,
-            self.settings.recipe,
-            path,
-            loop=self.settings.loop,
-            seed=seed,
-            progress=progress,
-        )
-        return header
-
-    def chips(self, path: Path, seeds: range, *, progress: Progress) -> Iterator[tuple[Path, int]]:
-        """Write one chip after the other; an image that serves every chip is written once."""
-        for seed in seeds:
-            if self.plan.uses_cells or seed == seeds[0]:
-                self.write(path, seed=seed, progress=progress)
-            yield path, seed
 
 
 def planned_network(
@@ -69,7 +29,7 @@ def planned_network(
     module: str | None = None,
     inputs: Path | None = None,
     progress: Progress,
-) -> PlannedNetwork:
+) -> tuple[Plan, Network]:
     """Read a plan, and make ready the network that it is for.
 
     Args:
@@ -90,16 +50,16 @@ def planned_network(
     from softcell.allocate.plan_file import load_plan, require_network
     from softcell.devices import parse_device
     from softcell.evaluate.tasks import load_task
-    from softcell.search import Network
-    from softcell.search.record import PlanSettings
+    from softcell.network import Network
+    from softcell.search.record import task_of
     from softcell.search.subjects import task_network
     from softcell.weights import StateDictWeights, WeightsReader
 
-    file = load_plan(plan)
-    settings = PlanSettings.of(file.settings)
-    if device is not None and parse_device(device).definition() != file.plan.device.definition():
+    asked = None if device is None else parse_device(device)  # a plan may be of its class
+    found = load_plan(plan)
+    if asked is not None and asked != found.device:
         raise InputError(
-            f"{plan} is for the device {file.plan.device.name}, not for {device}; make a plan for "
+            f"{plan} is for the device {found.device.name}, not for {device}; make a plan for "
             "that one"
         )
     own = [each for each in (feedback, module, inputs) if each is not None]
@@ -109,24 +69,24 @@ def planned_network(
     if weights is not None:
         source = partial(WeightsReader, weights)
     loaded = None
-    if not own and (settings.task or task is not None):
-        named = task or settings.task, model or settings.model or None
-        loaded = load_task(*named, progress=counting(progress, "training"))
+    own_task, own_model = task_of(found)
+    if not own and (own_task or task is not None):
+        named = task or own_task, model or own_model or None
+        loaded = load_task(*named, progress=progress)
         source = source or partial(StateDictWeights, loaded.state_dict())
     if source is None:
         raise InputError("give the weights that the plan is for: MODEL, a safetensors file")
     # A plan for something else is found before time goes into calibration.
     with source() as opened:
-        ordered = file.plan.in_order(opened.names)
-        require_network(replace(file, plan=ordered), opened)
-    if not settings.loop:
+        ordered = found.in_order(opened.names)
+        require_network(ordered, opened)
+    if not found.procedure.loop:
         network = Network(source=source)
     elif loaded is not None:
         network = task_network(loaded, source=source, progress=progress)
     else:
         network = _own(source, feedback, module, inputs, progress)
-    network = replace(network, keep=frozenset(settings.keep))
-    return PlannedNetwork(ordered, settings, network)
+    return ordered, network
 
 
 def _own(
@@ -159,7 +119,7 @@ def _own(
             module=made,
             learnt=given,
             calibration=calibration,
-            progress=counting(progress, "calibration inputs"),
+            progress=progress,
         ),
         f"--module {module}",
     )

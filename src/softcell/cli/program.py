@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -86,20 +87,21 @@ def program(
       softcell program model.safetensors --feedback calibration.safetensors \
         --exchange folder --chip-name die7 -o model.cells
     """
+    from softcell.allocate import Procedure
     from softcell.curvature import load_calibration, load_fisher
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
     from softcell.image.cell_image import CellImage
     from softcell.image.exchange import PROTOCOL, FolderExchange, LineExchange
-    from softcell.image.program import program as program_chip
-    from softcell.image.program import require_chip_name
+    from softcell.network import Network, plan_network
+    from softcell.network.program import program_chip, require_chip_name
     from softcell.weights import parse_weights
 
     require_writable(output, network, feedback, sensitivity, inputs)
     require_chip_name(chip_name)
     cells, calibration = parse_device(device), load_calibration(feedback)
     lines = LineExchange(sys.stdin, sys.stdout)
-    with progress_bars() as progress, parse_weights(network) as weights:
+    with progress_bars() as progress:
         correct = correction(
             network, task=task, model=model, module=module, inputs=inputs, progress=progress
         )
@@ -117,19 +119,27 @@ def program(
                     "reads": verify_reads,
                 }
             )
+        given = Network(
+            source=partial(parse_weights, network),
+            calibration=calibration,
+            correct=correct,
+            sensitivity=load_fisher(sensitivity) if sensitivity else None,
+        )
+        plan = plan_network(
+            given,
+            cells,
+            scheme,
+            cells_per_weight=cells_per_weight,
+            ages=parse_ages(age, told=not age_unknown),
+            procedure=Procedure(loop=True, verify_reads=verify_reads),
+            progress=progress,
+        )
         header = program_chip(
-            weights,
+            given,
+            plan,
             output,
             chip=chip_name,
-            device=cells,
             exchange=lines if exchange is None else FolderExchange(exchange, cells),
-            calibration=calibration,
-            scheme=scheme,
-            cells_per_weight=cells_per_weight,
-            age_seconds=parse_ages(age, told=not age_unknown),
-            sensitivity=load_fisher(sensitivity) if sensitivity else None,
-            correct=correct,
-            verify_reads=verify_reads,
             progress=progress,
         )
     note_no_correction(correct)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from softcell.progress import Progress
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @contextmanager
@@ -45,10 +44,4 @@ def progress_bars() -> Iterator[Progress]:
         yield report
 
 
-def counting(progress: Progress, what: str) -> Callable[[int, int], None]:
-    """Return what reports how much of one thing is done, and how much there is."""
-
-    def report(done: int, total: int) -> None:
-        progress(what, done, total)
-
-    return report
+__all__ = ["Progress", "progress_bars"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag
+from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag, OwnDeviceOption
 from softcell.cli.output import planned_age, print_read_report, require_writable
 from softcell.cli.progress import progress_bars
 from softcell.errors import InputError
@@ -27,6 +27,7 @@ def read(
         Path | None,
         typer.Option("--chip", metavar="CHIP", help="Read the chip that `write --chip` kept."),
     ] = None,
+    device: OwnDeviceOption = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Read an image from a simulated chip and decode it.
@@ -42,10 +43,13 @@ def read(
       softcell read model.cells --chip chip.safetensors --age 10y -o restored.safetensors
     """
     from softcell import api
+    from softcell.devices import allow_device
 
     if chip is not None and seed is not None:
         raise InputError(f"{chip} is a chip already; leave out --seed")
     require_writable(output, image, chip)
+    if device is not None:
+        allow_device(device)
     planned = planned_age(image)
     with progress_bars() as progress:
         report = api.restore(

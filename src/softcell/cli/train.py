@@ -1,15 +1,14 @@
-"""softcell train: small networks trained once and kept, and any task's network for few cells."""
+"""softcell train: small networks trained once and kept, and any network for few cells."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from softcell.cli.few_cells import changed_settings, command_again, tell
 from softcell.cli.options import (
     DEFAULT_DEVICE,
     DEFAULT_TASK,
@@ -20,16 +19,24 @@ from softcell.cli.options import (
     TaskOption,
 )
 from softcell.cli.output import print_facts, print_json, print_note, require_writable
-from softcell.cli.progress import counting, progress_bars
+from softcell.cli.own_training import OwnTraining
+from softcell.cli.progress import progress_bars
 from softcell.errors import InputError
 
 if TYPE_CHECKING:
     from softcell.evaluate.tasks import Task
-    from softcell.training.settings import FewCells
     from softcell.training.trained_network import TrainedNetwork
 
 
 def train(
+    network: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Weights of a network of your own: a safetensors file. By default those that the "
+            "function of --module has loaded.",
+        ),
+    ] = None,
     task: TaskOption = DEFAULT_TASK,
     model: ModelOption = None,
     target_cells: Annotated[
@@ -47,7 +54,53 @@ def train(
             "-o",
             metavar="FILE",
             help="With --target-cells: the trained network, .safetensors, its plan beside it as "
-            ".json; by default named after the model.",
+            ".json; by default named after the model, or trained.safetensors.",
+        ),
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option(
+            "--module",
+            metavar="MODULE:FUNCTION",
+            help="Instead of a task: a function of yours that returns the network as a torch "
+            "module.",
+        ),
+    ] = None,
+    loader: Annotated[
+        str | None,
+        typer.Option(
+            "--loader",
+            metavar="MODULE:FUNCTION",
+            help="For that module: a function of yours that returns what it is trained on, a torch "
+            "DataLoader or another iterable of batches, inputs and labels or inputs alone.",
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            "--loss",
+            metavar="MODULE:FUNCTION",
+            help="With --loader: loss(outputs, labels) -> the mean, a scalar; by default the "
+            "network itself is distilled, without labels.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="Inputs of that module: a safetensors file of one tensor. Plans are made with "
+            "them, by default with the first 2,000 of the loader; without --loader it is trained "
+            "on them, too.",
+        ),
+    ] = None,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluate",
+            metavar="MODULE:FUNCTION",
+            help="For that module: evaluate(state_dict) -> accuracy from 0 to 1, told in the end; "
+            "of several plans it chooses the start.",
         ),
     ] = None,
     device: DeviceOption = DEFAULT_DEVICE,
@@ -99,7 +152,7 @@ def train(
     ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a task's network, for few cells or from nothing.
+    r"""Train a network for few cells, or a small one from nothing.
 
     With --target-cells, training begins at the best plan that needs none: weights, quantisation
     steps, biases and normalisations are trained through the storage, and the price of a bit is
@@ -107,36 +160,59 @@ def train(
     checkpoint beside the output is written every 500 steps and goes when all is done. It takes a
     GPU if there is one.
 
-    Without, the network of the digits or of MNIST is trained and kept in the cache folder, where
-    other commands look for that of seed 0; SOFTCELL_CACHE names the folder.
+    A network of your own comes with --module and what it is trained on: --loader, with or without
+    a --loss of its labels, or --inputs alone.
+
+    Without --target-cells, the network of the digits or of MNIST is trained and kept in the cache
+    folder, where other commands look for that of seed 0; SOFTCELL_CACHE names the folder.
 
     Example:
       softcell train --task mnist --model lenet5 --target-cells 0.06 -o lenet5.safetensors
       softcell train --task cifar10 --model resnet20 --target-cells 0.5 --resume
+      softcell train --module my_module:make --loader my_module:loader --loss my_module:loss \
+        --target-cells 0.5 -o own.safetensors
+      softcell train model.safetensors --module my_module:make --inputs inputs.safetensors \
+        --target-cells 0.5 -o own.safetensors
       softcell train --task mnist --model lenet5
     """
+    own = OwnTraining(network, module, inputs, loader, loss, evaluate)
     if target_cells is None:
         if output or epochs is not None or teachers or changes or source or resume or compact:
             raise InputError(
                 "--output, --epochs, --teacher, --set, --from, --resume and --compact are for "
                 "training for few cells; give --target-cells, too"
             )
+        if own.given:
+            raise InputError(
+                "a network of your own is trained for few cells: say how many, --target-cells"
+            )
         _from_nothing(task, model, seed, as_json)
         return
+    if own.given and (task != DEFAULT_TASK or model or teachers):
+        raise InputError(
+            "--module brings a network of its own; leave out --task, --model and --teacher"
+        )
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
     from softcell.evaluate.tasks import TASKS, load_task
-    from softcell.training.few_cells import left_files, train_for_cells
-    from softcell.training.settings import settings_for
+    from softcell.training.settings import own_settings, settings_for
+    from softcell.training.task_network import train_task
     from softcell.training.trained_network import TrainedNetwork
+    from softcell.training.training_log import left_files
 
-    own = {"epochs": epochs, "teachers": tuple(teachers or ()) or None} | _changes(changes or [])
-    settings = settings_for(task, target_cells, **own)
-    chosen = model or next(iter(TASKS.get(task, {})), "")
-    path = output or Path(f"{chosen}.safetensors")
+    changed = {"epochs": epochs, "teachers": tuple(teachers or ()) or None}
+    changed |= changed_settings(changes or [])
+    if own.given:
+        settings = own_settings(target_cells, loss=loss is not None, **changed)
+        chosen, what = "", own.words()
+    else:
+        settings = settings_for(task, target_cells, **changed)
+        chosen = model or next(iter(TASKS.get(task, {})), "")
+        what = ["--task", task, "--model", chosen]
+    path = output or Path(f"{chosen or 'trained'}.safetensors")
     if path.suffix != ".safetensors":
         raise InputError(f"the output's name ends in .safetensors, got {path}")
-    require_writable(path)
+    require_writable(path, network, inputs)
     checkpoint = path.with_name(f"{path.stem}.checkpoint.safetensors")
     states = [left for left in left_files(checkpoint) if left.suffix == path.suffix]
     if states and not resume:
@@ -145,133 +221,48 @@ def train(
             "remove it"
         )
     before = TrainedNetwork.load(source) if source else None
-    done = _command(task, chosen, target_cells, device, age, epochs, teachers, changes, seed)
+    done = command_again(what, target_cells, device, age, epochs, teachers, changes, seed)
     if before and source:
         done = f"{before.command} --output {source.name} && {done} --from {source.name}"
     with progress_bars() as progress:
-        loaded = load_task(task, chosen, progress=counting(progress, "training"))
-        network = train_for_cells(
-            loaded,
-            parse_device(device),
-            settings,
-            name=path.stem,
-            command=done,
-            source=before,
-            ages=parse_ages(age),
-            seed=seed,
-            checkpoint=checkpoint,
-            resume=resume,
-            told=print_note,
-            progress=progress,
-        )
-        network.save(path.parent, compact=compact)
+        options: dict[str, Any] = {
+            "name": path.stem,
+            "command": done,
+            "source": before,
+            "seed": seed,
+            "checkpoint": checkpoint,
+            "resume": resume,
+            "told": print_note,
+            "progress": progress,
+        }
+        if own.given:
+            trained, accuracies = own.train(settings, device=device, age=age, **options)
+            images = 0
+        else:
+            loaded = load_task(task, chosen, progress=progress)
+            ages = parse_ages(age)
+            trained = train_task(loaded, parse_device(device), settings, ages=ages, **options)
+            accuracies, images = partial(_accuracies, loaded, trained), loaded.images
+        trained.save(path.parent, compact=compact)
         for left in left_files(checkpoint):
             left.unlink()
-        _tell(path, loaded, network, settings, as_json)
+        tell(path, trained, settings.cells, *accuracies(), images=images, as_json=as_json)
 
 
-def _tell(
-    path: Path,
-    task: Task,
-    network: TrainedNetwork,
-    settings: FewCells,
-    as_json: bool,
-) -> None:
-    accuracy, clean = task.evaluate(network.state), task.evaluate(task.state_dict())
-    cells = float(network.plan.plan.target or 0)
-    if cells > settings.cells:
-        print_note(
-            f"note: it takes {cells:.4f} cells per weight, not {settings.cells:g}: train longer "
-            "(--epochs), or for fewer"
-        )
-    plan = path.with_suffix(".json")
-    if as_json:
-        print_json(
-            {
-                "output": str(path),
-                "plan": str(plan),
-                "task": task.name,
-                "model": task.model,
-                "seed": network.seed,
-                "cells_per_weight": cells,
-                "accuracy": accuracy,
-                "float_accuracy": clean,
-                "images": task.images,
-                "log": list(network.log),
-            }
-        )
-        return
-    print_facts(
-        [
-            ("network", f"{path}, {path.stat().st_size:,} bytes"),
-            ("plan", f"{plan}: softcell evaluate {path} --plan {plan}"),
-            ("cells per weight", f"{cells:.4f}"),
-            ("accuracy", f"{100 * accuracy:.2f} % of {task.images:,} test images"),
-            ("float weights", f"{100 * clean:.2f} %"),
-        ]
-    )
-
-
-_KINDS: dict[str, Callable[[str], Any]] = {
-    "float": float,
-    "int": int,
-    "str": str,
-    "bool": lambda text: {"true": True, "false": False}[text.lower()],
-    "tuple[str, ...]": lambda text: tuple(text.split(",")),
-}
-"""What reads a setting, by its type."""
-
-
-def _changes(texts: list[str]) -> dict[str, Any]:
-    """Return settings of `--set NAME=VALUE`, of the types that they have."""
-    from softcell.training.settings import FewCells
-
-    kinds = {f.name: f.type for f in fields(FewCells)}
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if name not in kinds or name == "cells":
-            known = ", ".join(n for n in kinds if n != "cells")
-            raise InputError(f"--set {text}: no setting {name!r}; there are: {known}")
-        try:
-            found[name] = _KINDS[str(kinds[name])](value)
-        except (ValueError, KeyError):
-            raise InputError(f"--set {text}: {value!r} is no {kinds[name]}") from None
-    return found
-
-
-def _command(
-    task: str,
-    model: str,
-    cells: float,
-    device: str,
-    age: str,
-    epochs: float | None,
-    teachers: list[str] | None,
-    changes: list[str] | None,
-    seed: int,
-) -> str:
-    """Return the command that does the same again."""
-    parts = ["softcell", "train", "--task", task, "--model", model, "--target-cells", f"{cells:g}"]
-    parts += ["--device", device] if device != DEFAULT_DEVICE else []
-    parts += ["--age", age] if age != "0" else []
-    parts += ["--epochs", f"{epochs:g}"] if epochs is not None else []
-    for model_name in teachers or []:
-        parts += ["--teacher", model_name]
-    for text in changes or []:
-        parts += ["--set", text]
-    return shlex.join([*parts, "--seed", str(seed)])
+def _accuracies(task: Task, trained: TrainedNetwork) -> tuple[float, float]:
+    """Return the accuracies of a trained network and of the task's own, on its test images."""
+    return task.evaluate(trained.state), task.evaluate(task.state_dict())
 
 
 def _from_nothing(task: str, model: str | None, seed: int, as_json: bool) -> None:
     """Train a small network from random weights, and keep it."""
     from softcell.curvature.tensor_file import read_tensors
+    from softcell.evaluate.small_networks import train as train_network
     from softcell.evaluate.tasks import TASKS, load_task
-    from softcell.evaluate.training import train as train_network
 
     chosen = model or next(iter(TASKS.get(task, {})), "")
     with progress_bars() as progress:
-        path = train_network(task, chosen, seed=seed, progress=counting(progress, "training"))
+        path = train_network(task, chosen, seed=seed, progress=progress)
         loaded = load_task(task, chosen)
         accuracy = loaded.evaluate(read_tensors(path)[0])
     if as_json:

@@ -121,22 +121,23 @@ def write(
       softcell write model.safetensors --plan plan.json -o model.cells
     """
     from softcell import api
-    from softcell.codes.schemes import PACKED, parse_scheme
+    from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT, parse_scheme
     from softcell.curvature import load_calibration, load_fisher
+    from softcell.network import write_network
 
     for path in (output, chip) if chip else (output,):
         require_writable(path, network, sensitivity, feedback, inputs, plan)
     if chip is not None and chip.resolve() == output.resolve():
         raise InputError(f"{output} is to hold the image; keep the chip under another name")
     if plan is not None:
-        given = [scheme, cells_per_weight, sensitivity, *([age] if age != "0" else [])]
-        if any(each is not None for each in given) or age_unknown or verify_reads != 1:
+        said = [scheme, cells_per_weight, sensitivity, *([age] if age != "0" else [])]
+        if any(each is not None for each in said) or age_unknown or verify_reads != 1:
             raise InputError(
                 f"{plan} says scheme, cells and ages; leave out --scheme, --cells-per-weight, "
                 "--sensitivity, --age and --verify-reads, or make another plan"
             )
         with progress_bars() as progress:
-            planned = planned_network(
+            found, given = planned_network(
                 plan,
                 weights=network,
                 device=device,
@@ -147,10 +148,10 @@ def write(
                 inputs=inputs,
                 progress=progress,
             )
-            header = planned.write(output, seed=seed, progress=progress)
+            header, _ = write_network(given, found, output, seed=seed, progress=progress)
             if chip is not None:
                 api.keep_chip(output, chip, seed=seed, progress=progress)
-        reads = planned.settings.recipe.verify_reads if header.chip else 0
+        reads = found.procedure.verify_reads if header.chip else 0
         if as_json:
             print_json(written_values(header, output, reads))
         else:
@@ -158,8 +159,8 @@ def write(
         return
     if feedback is None and (task or model or module or inputs or verify_reads != 1):
         raise InputError("--task, --module and --verify-reads are for --feedback; give it, too")
-    chosen = scheme or ("combined" if feedback is None else PACKED)
-    analog = parse_scheme(chosen).number_format is None
+    chosen = scheme or (DEFAULT if feedback is None else LOOP_DEFAULT)
+    analog = parse_scheme(chosen).takes_cells
     usual = DEFAULT_CELLS if feedback is None else LOOP_CELLS
     target = (usual if cells_per_weight is None else cells_per_weight) if analog else None
     calibration = load_calibration(feedback) if feedback else None

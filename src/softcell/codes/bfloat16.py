@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.errors import InputError
+
 _LARGEST = 0x7F7F
 
 
@@ -35,3 +37,13 @@ def ceiling(value: float) -> float:
         1.0078125
     """
     return float(expand(round_up(np.array([value], np.float32)))[0])
+
+
+def require_bfloat16(value: float, what: str) -> None:
+    """Make sure that a number is one that a bfloat16 holds.
+
+    Raises:
+        InputError: It is not.
+    """
+    if ceiling(value) != value:
+        raise InputError(f"its {what} is a bfloat16, got {value}")

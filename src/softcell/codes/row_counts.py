@@ -86,3 +86,9 @@ class ByteReader:
     def finish(self) -> None:
         if self._at != len(self._data):
             raise FormatError("side information is longer than it says")
+
+
+def runs(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers start, start + 1, ... of each run, one run after the other."""
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(starts, counts) + within

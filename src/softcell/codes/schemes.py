@@ -1,10 +1,13 @@
-"""Storage schemes by name: conventional formats, and the analog code with its protections."""
+"""The registry of storage schemes: which code, which store, and what a user may ask of them.
+
+A scheme of one's own is one entry: `SCHEMES["mine"] = Scheme("mine", "mine")`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from softcell.codes.number.formats import FORMATS
 from softcell.errors import InputError
 
 PROTECTIONS = {
@@ -16,45 +19,6 @@ PROTECTIONS = {
 }
 """Protections of the analog code; any set of them, joined by +, is a scheme."""
 
-CUMULATIVE = (
-    "naive",
-    "inversion",
-    "inversion+sign",
-    "inversion+sign+adaptive",
-    "inversion+sign+adaptive+sparsity",
-    "combined",
-)
-"""The paper's story: each scheme adds a protection to the one before."""
-
-CONVENTIONAL = tuple(FORMATS)
-
-COARSE_TO_FINE = "coarse-to-fine"
-"""Scheme of robust cells for the part of the range and one more for the place in it."""
-
-HYBRID = "hybrid"
-"""The same with the part stored error-free."""
-
-JOINT_MAP = "joint-map"
-"""Scheme of one cell for each weight, or two that hold it together."""
-
-ENTROPY_CODED = "entropy-coded"
-"""Scheme of quantised, entropy-coded and error-free stored weights."""
-
-STRONG_DIGITAL = "strong-digital"
-"""The same with soft decisions and an LDPC code: the strongest digital storage."""
-
-FIXED_LENGTH = "fixed-length"
-"""Scheme of indices of equal length for all weights of a row, their lower bits unprotected."""
-
-PACKED = "packed"
-"""Scheme of no, half a, one or several cells for each weight of a row, made for feedback."""
-
-CODED = (COARSE_TO_FINE, HYBRID, JOINT_MAP, PACKED, FIXED_LENGTH, ENTROPY_CODED, STRONG_DIGITAL)
-"""Schemes that are a code of their own and take a number of cells."""
-
-SCHEMES = (*CONVENTIONAL, *CUMULATIVE, *CODED)
-"""What a comparison shows unless it is told otherwise."""
-
 
 @dataclass(frozen=True)
 class Scheme:
@@ -62,71 +26,106 @@ class Scheme:
 
     Args:
         name: As `parse_scheme` understands it.
-        number_format: Conventional format of every weight, or None for the analog code.
+        kind: How its matrices are stored: a family of codes, or a number format.
+        store: Kind of its digital store: "hard" for hard decisions, "soft" for soft ones.
+        takes_cells: Whether it takes a number of cells; otherwise it has its own.
+        least_cells: Fewest cells per weight that can be asked for.
+        look_up: Weights are decoded by a table of posterior means, which can be designed for a span
+            of ages, and for a decoder that is not told the age.
+        takes_feedback: Its matrices can be written through the feedback loop.
+        decoder: What decodes a weight: "table", a look-up of its cells' readings, or "full", the
+            error correction or entropy coding of all weights.
+        digital: Whether all is stored error-free, so that every chip gives the same weights.
+        uses_sensitivity: Whether its plan asks what the loss feels of each row.
         protections: Protections of the analog code.
     """
 
     name: str
-    number_format: str | None = None
+    kind: str
+    store: str = "hard"
+    takes_cells: bool = True
+    least_cells: float = 1.0
+    look_up: bool = False
+    takes_feedback: bool = True
+    decoder: str = "full"
+    digital: bool = False
+    uses_sensitivity: bool = True
     protections: frozenset[str] = frozenset()
 
     def has(self, protection: str) -> bool:
         """Return whether the analog code has a protection."""
         return protection in self.protections
 
-    @property
-    def kind(self) -> str:
-        """How its matrices are stored: the kind of their tensors in an image."""
-        if self.coarse_to_fine:
-            return COARSE_TO_FINE
-        if self.name in (JOINT_MAP, PACKED, FIXED_LENGTH):
-            return self.name
-        return ENTROPY_CODED if self.entropy_coded else "analog"
 
-    @property
-    def entropy_coded(self) -> bool:
-        """Whether matrices are quantised, entropy-coded and stored error-free."""
-        return self.name in (ENTROPY_CODED, STRONG_DIGITAL)
+def _conventional(name: str) -> Scheme:
+    """Return the scheme of a number format: every weight in it, stored error-free."""
+    return Scheme(
+        name,
+        name,
+        takes_cells=False,
+        takes_feedback=False,
+        digital=True,
+        uses_sensitivity=False,
+    )
 
-    @property
-    def soft(self) -> bool:
-        """Whether the digital store decodes by soft decisions."""
-        return self.name == STRONG_DIGITAL
 
-    @property
-    def look_up(self) -> bool:
-        """Whether weights are decoded by a table of posterior means, whatever ages it is for."""
-        return self.coarse_to_fine or self.name in (JOINT_MAP, PACKED)
+def _analog(name: str, *protections: str) -> Scheme:
+    """Return a scheme of the analog code."""
+    chosen = frozenset(protections)
+    return Scheme(
+        name,
+        "analog",
+        decoder="full" if "sign" in chosen else "table",
+        uses_sensitivity="sensitivity" in chosen,
+        protections=chosen,
+    )
 
-    @property
-    def takes_feedback(self) -> bool:
-        """Whether its matrices can be written through the feedback loop."""
-        return self.number_format is None and self.name != FIXED_LENGTH
 
-    @property
-    def decoder(self) -> str:
-        """What decodes a weight: "table", a look-up of its cells' readings, or "full", the error
-        correction or entropy coding of all weights.
-        """
-        stored = self.name in (HYBRID, FIXED_LENGTH) or self.has("sign")
-        full = self.number_format is not None or self.entropy_coded or stored
-        return "full" if full else "table"
+CONVENTIONAL = ("float32", "float16", "int8")
+"""Number formats on error-corrected cells."""
 
-    @property
-    def coarse_to_fine(self) -> bool:
-        """Whether matrices are stored by coarse-to-fine maps."""
-        return self.name in (COARSE_TO_FINE, HYBRID)
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        *(_conventional(name) for name in CONVENTIONAL),
+        # The paper's story: each scheme adds a protection to the one before.
+        _analog("naive"),
+        _analog("inversion", "inversion"),
+        _analog("inversion+sign", "inversion", "sign"),
+        _analog("inversion+sign+adaptive", "inversion", "sign", "adaptive"),
+        _analog("inversion+sign+adaptive+sparsity", "inversion", "sign", "adaptive", "sparsity"),
+        _analog("combined", *PROTECTIONS),
+        # Robust cells for the part of the range and one more for the place in it.
+        Scheme("coarse-to-fine", "coarse-to-fine", look_up=True, decoder="table"),
+        # The same with the part stored error-free.
+        Scheme("hybrid", "coarse-to-fine", look_up=True),
+        # One cell for each weight, or two that hold it together.
+        Scheme("joint-map", "joint-map", look_up=True, decoder="table"),
+        # No, half a, one or several cells for each weight of a row, made for feedback.
+        Scheme("packed", "packed", least_cells=0.0, look_up=True, decoder="table"),
+        # Indices of equal length for all weights of a row, their lower bits unprotected.
+        Scheme("fixed-length", "fixed-length", takes_feedback=False),
+        # Quantised, entropy-coded and error-free.
+        Scheme("entropy-coded", "entropy-coded", least_cells=0.0, digital=True),
+        # The same with soft decisions and an LDPC code: the strongest digital storage.
+        Scheme("strong-digital", "entropy-coded", "soft", least_cells=0.0, digital=True),
+    )
+}
+"""Schemes by name, in the order in which a comparison shows them."""
+
+DEFAULT = "combined"
+"""Scheme of a network that is written without a feedback loop, unless another is named."""
+
+LOOP_DEFAULT = "packed"
+"""Scheme of one that goes through it."""
 
 
 def parse_scheme(text: str) -> Scheme:
     """Return the scheme of a name.
 
     Args:
-        text: "float32", "float16", "int8"; "naive" for the analog code without protection,
-            "combined" for all protections, or protections joined by "+". Every protection
-            implies inversion; sparsity implies sign. "coarse-to-fine", "hybrid",
-            "joint-map", "fixed-length", "entropy-coded" and "strong-digital" are codes of their
-            own.
+        text: One of `SCHEMES`, or protections of the analog code joined by "+". Every protection
+            implies inversion; sparsity implies sign.
 
     Raises:
         InputError: An unknown name.
@@ -135,20 +134,36 @@ def parse_scheme(text: str) -> Scheme:
         >>> sorted(parse_scheme("sign+adaptive").protections)
         ['adaptive', 'inversion', 'sign']
     """
-    if text in CONVENTIONAL:
-        return Scheme(text, number_format=text)
-    if text in ("naive", *CODED):
-        return Scheme(text)
-    if text == "combined":
-        return Scheme(text, protections=frozenset(PROTECTIONS))
+    if text in SCHEMES:
+        return SCHEMES[text]
     chosen = set(text.split("+"))
-    unknown = sorted(chosen - set(PROTECTIONS))
-    if unknown:
+    if chosen - set(PROTECTIONS):
         raise InputError(
-            f"unknown scheme {text!r}; known: {', '.join(CONVENTIONAL)}, naive, combined, "
-            f"{', '.join(CODED)}, or any of {', '.join(PROTECTIONS)} joined by +"
+            f"unknown scheme {text!r}; known: {', '.join(_named())}, or any of "
+            f"{', '.join(PROTECTIONS)} joined by +"
         )
     chosen.add("inversion")
     if "sparsity" in chosen:
         chosen.add("sign")
-    return Scheme(text, protections=frozenset(chosen))
+    return _analog(text, *chosen)
+
+
+def schemes_that(*, look_up: bool | None = None, takes_feedback: bool | None = None) -> str:
+    """Return the names of the schemes with these properties, for a message.
+
+    Example:
+        >>> schemes_that(look_up=True)
+        'coarse-to-fine, hybrid, joint-map, packed'
+    """
+    wanted = {"look_up": look_up, "takes_feedback": takes_feedback}
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    return ", ".join(
+        name
+        for name in _named()
+        if all(getattr(SCHEMES[name], each) == value for each, value in asked.items())
+    )
+
+
+def _named() -> Iterator[str]:
+    """Yield the names of schemes, those that are protections joined by + left out."""
+    return (name for name in SCHEMES if set(name.split("+")) - set(PROTECTIONS))

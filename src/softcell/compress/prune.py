@@ -92,7 +92,8 @@ def saliency(weights: NDArray[Any], felt: NDArray[np.float64] | np.float64) -> N
         >>> saliency(np.array([1.0, 2.0]), np.array([4.0, 1.0])).tolist()
         [2.0, 2.0]
     """
-    return 0.5 * felt * np.square(weights, dtype=np.float64)
+    squares: NDArray[np.float64] = np.square(weights, dtype=np.float64)
+    return 0.5 * felt * squares
 
 
 def least(

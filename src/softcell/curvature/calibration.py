@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from softcell.curvature.covariance import Kind, fisher_curvatures, layer_curvatures
-from softcell.curvature.gradients import Progress
 from softcell.curvature.layer import LayerCurvature
 from softcell.errors import InputError
+from softcell.progress import Progress
 
 _STATISTICS = ("running_mean", "running_var", "weight", "bias")
 
@@ -124,7 +124,7 @@ def calibrate(
         seed: Seed of the Gaussian vectors, 0 to 2**63 - 1.
         batch: Images that go through together, >= 1.
         kind: `fisher` or `inputs`.
-        progress: Called with (images done, images in all) after each batch.
+        progress: Called after each batch with what is done, the images done, and those in all.
 
     Raises:
         InputError: As for `layer_curvatures`.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from softcell.curvature.fisher import SquaredGradients, parameter_names
-from softcell.curvature.gradients import Progress, noise_gradients, undisturbed
+from softcell.curvature.gradients import noise_gradients, undisturbed
 from softcell.curvature.input_moments import input_moments
 from softcell.curvature.joined_outputs import JoinedSum, joined_outputs
 from softcell.curvature.layer import (
@@ -21,6 +21,7 @@ from softcell.curvature.layer import (
     unfolded,
 )
 from softcell.errors import InputError
+from softcell.progress import Progress
 
 Kind = Literal["fisher", "inputs"]
 """Where a curvature comes from: the Fisher information of the outputs, or the layers' inputs."""
@@ -56,7 +57,7 @@ def layer_curvatures(
         seed: Seed of the Gaussian vectors, 0 to 2**63 - 1; `inputs` draws none.
         batch: Images that go through together, >= 1.
         kind: `fisher` or `inputs`.
-        progress: Called with (images done, images in all) after each batch.
+        progress: Called after each batch with what is done, the images done, and those in all.
 
     Returns:
         For every floating-point parameter of two dimensions or more, under each of its names in

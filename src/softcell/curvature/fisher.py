@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softcell.curvature.gradients import Progress, noise_gradients, undisturbed
+from softcell.curvature.gradients import noise_gradients, undisturbed
+from softcell.progress import Progress
 
 
 def diagonal_fisher(
@@ -37,7 +38,7 @@ def diagonal_fisher(
             comes out far too small: crop, flip and mix them.
         seed: Seed of the Gaussian vectors, 0 to 2**63 - 1.
         batch: Images whose gradients are squared together, >= 1. More are faster, and noisier.
-        progress: Called with (images done, images in all) after each batch.
+        progress: Called after each batch with what is done, the images done, and those in all.
 
     Returns:
         For every floating-point parameter, under its name in the state dict, a float32 array of

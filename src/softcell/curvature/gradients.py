@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from softcell.errors import InputError
+from softcell.progress import Progress
 from softcell.streams import Stream
 
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all) after each batch."""
+PROGRESS = "calibration inputs"
+"""What is told to `progress`."""
 
 
 def noise_gradients(
@@ -72,7 +73,7 @@ def noise_gradients(
             len(logits),
         )
         if progress is not None:
-            progress(start + len(inputs), len(images))
+            progress(PROGRESS, start + len(inputs), len(images))
 
 
 def require_batches(images: Tensor, batch: int) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from softcell.curvature.gradients import Progress, require_batches, undisturbed
+from softcell.curvature.gradients import PROGRESS, require_batches, undisturbed
 from softcell.curvature.layer import block_width, matrices
+from softcell.progress import Progress
 
 _CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 # What multi_head_attention_forward takes behind query, key and value, in order.
@@ -87,7 +88,7 @@ def input_moments(
             with watch:
                 torch.func.functional_call(module, buffers, (inputs,))
             if progress is not None:
-                progress(start + len(inputs), len(images))
+                progress(PROGRESS, start + len(inputs), len(images))
     return watch.sums
 
 

@@ -81,7 +81,7 @@ class LayerCurvature:
     @property
     def columns(self) -> int:
         """Number of columns of the matrix view."""
-        return self.covariance.shape[1]
+        return int(self.covariance.shape[1])
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Say whether this can be the curvature of a tensor of a shape."""

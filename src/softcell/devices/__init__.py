@@ -1,18 +1,29 @@
 """Memory cells: what is written, how it ages, what is read."""
 
-from softcell.devices.catalogue import DEVICES, device_of, device_toml, load_device, parse_device
-from softcell.devices.device import LEVELS, Axis, Cells, Device
+from softcell.devices.catalogue import (
+    DEVICES,
+    device_from,
+    device_of,
+    device_toml,
+    load_device,
+    parse_device,
+)
+from softcell.devices.device import LEVEL_VALUES, LEVELS, Axis, Cells, Device, plain_levels
 from softcell.devices.fitting import fit_measurements
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
+from softcell.devices.mixture import mixture_law
 from softcell.devices.mushroom import MushroomCell
 from softcell.devices.noise_share import read_noise_share
+from softcell.devices.own import OwnDevice, allow_device, installed
 from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.simulated import SimulatedCells
 from softcell.devices.wan import WanCell
 
 __all__ = [
     "DEVICES",
     "LEVELS",
+    "LEVEL_VALUES",
     "Axis",
     "Cells",
     "Device",
@@ -20,14 +31,21 @@ __all__ = [
     "IdealCell",
     "MeasuredCell",
     "MushroomCell",
+    "OwnDevice",
     "ReadOut",
+    "SimulatedCells",
     "Spread",
     "Stuck",
     "WanCell",
+    "allow_device",
+    "device_from",
     "device_of",
     "device_toml",
     "fit_measurements",
+    "installed",
     "load_device",
+    "mixture_law",
     "parse_device",
+    "plain_levels",
     "read_noise_share",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
@@ -18,24 +18,25 @@ from softcell.devices.device import Axis, Device, shortest
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.mushroom import MushroomCell
+from softcell.devices.own import installed, named_device, split, stored_device
 from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
 
-MODELS: Mapping[str, Callable[..., Device]] = {
+MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = {
     "pcm-mushroom": MushroomCell,
     "rram-wan": WanCell,
     "gaussian": GaussianCell,
     "ideal": IdealCell,
 }
 MEASURED = ("pcm-partial-reset", "pcm-sweep", "rram-reset")
-_STATED = frozenset({"read_noise"})  # what the user may know better of a measured device
-IMPERFECTIONS: Mapping[str, Callable[..., Device]] = {
-    "stuck": Stuck,
-    "spread": Spread,
-    "readout": ReadOut,
+_STATED = {"read_noise": float}  # what the user may know better of a measured device
+IMPERFECTIONS: Mapping[str, type[Stuck | Spread | ReadOut]] = {
+    each.kind: each for each in (Stuck, Spread, ReadOut)
 }
 DEVICES = (*MEASURED, *MODELS)
+"""Names of the devices that come with softcell."""
 
 
 class _Quantity(BaseModel):
@@ -65,13 +66,14 @@ def parse_device(text: str) -> Device:
     """Return the device that a specification names.
 
     Args:
-        text: `NAME`, `NAME:option=value,...` or a path to a TOML file from `softcell fit`,
+        text: `NAME`, `NAME:option=value,...`, a path to a TOML file from `softcell fit`, or
+            `module:Class:option=value,...` for a device of your own, whose module is imported;
             followed by any number of `+imperfection:option=value,...`, the innermost first. A
             packaged measured device takes `read_noise`, the standard deviation of reading alone on
             the reading axis; programming makes up the rest of the measured one.
 
     Raises:
-        InputError: An unknown name or option, or an unreadable file.
+        InputError: An unknown name or option, an unreadable file, or a class that is no device.
 
     Example:
         >>> parse_device("gaussian:snr_db=12+stuck:low=0.001+readout:bits=6").name
@@ -87,9 +89,8 @@ def parse_device(text: str) -> Device:
     device = _base(parts[0])
     for part in parts[1:]:
         kind, _, options = part.partition(":")
-        device = IMPERFECTIONS[kind](
-            device, **_options(part, options, _fields(IMPERFECTIONS[kind]))
-        )
+        types = option_types(IMPERFECTIONS[kind])
+        device = IMPERFECTIONS[kind](device, **parsed_options(part, options, types))
     return device
 
 
@@ -97,11 +98,11 @@ def device_of(definition: Mapping[str, Any]) -> Device:
     """Return the device of a definition, as made by `Device.definition`.
 
     Raises:
-        InputError: The definition is incomplete or of an unknown kind.
+        InputError: The definition is incomplete or of an unknown kind, or of a class from outside
+            the package that is not loaded.
     """
     values = dict(definition)
     kind = values.pop("kind", None)
-    kinds = ("measured", *MODELS, *IMPERFECTIONS)
     try:
         if kind == "measured":
             return _measured(definition)
@@ -109,11 +110,44 @@ def device_of(definition: Mapping[str, Any]) -> Device:
             return IMPERFECTIONS[kind](device_of(values.pop("of")), **values)
         if kind in MODELS:
             return MODELS[kind](**values)
+        if isinstance(kind, str) and split(kind) == (kind, ""):
+            return stored_device(kind, values)
     except InputError:
         raise
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise InputError(f"device definition of kind {kind!r} is not usable: {error}") from None
-    raise InputError(f"unknown kind of device {kind!r}; known: {', '.join(kinds)}")
+    kinds = ", ".join(("measured", *MODELS, *IMPERFECTIONS, *installed()))
+    raise InputError(
+        f"unknown kind of device {kind!r}; known: {kinds}; install the package that it is from"
+    )
+
+
+def device_from(given: Device | str) -> Device:
+    """Return a device that is given itself or by its specification.
+
+    Args:
+        given: A specification, or a device that can be made again from its definition.
+
+    Raises:
+        InputError: No such device, or it cannot be kept in a file.
+    """
+    if isinstance(given, str):
+        return parse_device(given)
+    if isinstance(given, type) or not isinstance(given, Device):
+        raise InputError(
+            f"expected a device or its specification, got {given!r:.80}; a device has all of "
+            "`softcell.devices.Device`, see docs/devices.md"
+        )
+    try:
+        again = device_of(json.loads(json.dumps(given.definition(), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{given!r:.80} cannot be kept in a file: {error}") from error
+    if again != given:
+        raise InputError(
+            f"the definition of {given!r:.80} makes another device, {again!r:.80}; it must hold "
+            "all that the device is made of, and equal devices must be equal"
+        )
+    return given
 
 
 def load_device(path: Path | str) -> Device:
@@ -182,9 +216,9 @@ def _packaged(name: str) -> MeasuredCell:
 def _base(text: str) -> Device:
     name, _, options = text.partition(":")
     if name in MODELS:
-        return MODELS[name](**_options(text, options, _fields(MODELS[name])))
+        return MODELS[name](**parsed_options(text, options, option_types(MODELS[name])))
     if name in MEASURED:
-        stated = _options(text, options, _STATED)
+        stated = parsed_options(text, options, _STATED)
         device = _packaged(name)
         if not stated:
             return device
@@ -192,27 +226,13 @@ def _base(text: str) -> Device:
         return replace(device, label=f"{name}:read_noise={shortest(noise)}", read_noise=noise)
     if text.endswith(".toml") or Path(text).is_file():
         return load_device(text)
+    own = split(text)
+    if own is not None:
+        return named_device(text, *own)
     raise InputError(
-        f"unknown device {text!r}; known: {', '.join(DEVICES)}, or a .toml file from `softcell fit`"
+        f"unknown device {text!r}; known: {', '.join([*DEVICES, *installed()])}, or a .toml file "
+        "from `softcell fit`, or module:Class of a device of your own"
     )
-
-
-def _fields(make: Callable[..., Device]) -> frozenset[str]:
-    return frozenset(getattr(make, "__dataclass_fields__", {})) - {"of"}
-
-
-def _options(text: str, options: str, known: frozenset[str]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for option in filter(None, options.split(",")):
-        key, _, value = option.partition("=")
-        if key not in known:
-            choice = ", ".join(sorted(known)) or "none"
-            raise InputError(f"{text!r}: unknown option {key!r}; known: {choice}")
-        try:
-            values[key] = float(value)
-        except ValueError:
-            raise InputError(f"{text!r}: {key} must be a number, got {value!r}") from None
-    return values
 
 
 def _measured(values: Mapping[str, Any]) -> MeasuredCell:

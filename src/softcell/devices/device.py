@@ -16,6 +16,12 @@ from softcell.streams import Stream
 LEVELS = 256
 """Levels that a programming circuit can set, evenly spaced over the device's level axis."""
 
+LEVEL_VALUES: NDArray[np.float64] = np.linspace(0, 1, LEVELS)
+"""Each level as a plain number in [0, 1], by its index; not to be written to."""
+LEVEL_VALUES.setflags(write=False)
+
+_SINGLE_LEVELS = LEVEL_VALUES.astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -111,6 +117,9 @@ class Device(Protocol):
 
     Levels are plain numbers in [0, 1] over the device's level axis. Readings are plain numbers on
     its reading axis. Only the axes know units.
+
+    A device never changes, and devices that are equal have the same law: what is computed from one
+    is kept for all that equal it. A frozen dataclass of plain fields is so by itself.
     """
 
     @property
@@ -162,6 +171,10 @@ class Device(Protocol):
         """Return plain values from which `device_of` makes the same device."""
         ...
 
+    def __hash__(self) -> int:
+        """Return the same number for equal devices."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Response:
@@ -183,6 +196,16 @@ class Response:
         index = np.minimum(position.astype(np.int64), self.knots.shape[-1] - 2)
         low = self.knots[..., index].astype(np.float64)
         return low + (position - index) * (self.knots[..., index + 1] - low)
+
+
+def plain_levels(indices: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the levels of indices from 0 to 255 as a device writes them, same shape.
+
+    Example:
+        >>> plain_levels(np.array([0, 51, 255], np.uint8)).round(3).tolist()
+        [0.0, 0.20000000298023224, 1.0]
+    """
+    return _SINGLE_LEVELS[indices]
 
 
 def shortest(number: float) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from softcell.devices.device import LEVELS, Axis, Cells, Device, checked_levels, shortest
+from softcell.devices.device import LEVELS, Axis, Cells, Device, checked_levels
+from softcell.devices.specification import options_of, specification
 from softcell.errors import InputError
 from softcell.streams import Stream
 
@@ -19,28 +20,21 @@ _OVERLAP = 0.1  # total variation between neighbouring levels at which the grid 
 
 
 @dataclass(frozen=True)
-class Stuck:
-    """Some cells stay at an end of the level axis, whatever is written.
+class Imperfection:
+    """What every imperfection has of the device that it is around, and what it is called.
+
+    Its options are its other fields: its text and its definition follow from them.
 
     Args:
-        of: The device that is faulty.
-        low: Fraction of cells stuck at level 0.
-        high: Fraction of cells stuck at level 1.
+        of: The device that it is around.
     """
 
+    kind: ClassVar[str]
     of: Device
-    low: float = 0.0
-    high: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (self.low >= 0 and self.high >= 0 and self.low + self.high <= 1):
-            raise InputError(
-                f"stuck: low and high are fractions of the cells, got {self.low} and {self.high}"
-            )
 
     @property
     def name(self) -> str:
-        return f"{self.of.name}+stuck:low={shortest(self.low)},high={shortest(self.high)}"
+        return f"{self.of.name}+{specification(self.kind, options_of(self))}"
 
     @property
     def source(self) -> str:
@@ -54,6 +48,33 @@ class Stuck:
     def reading_axis(self) -> Axis:
         return self.of.reading_axis
 
+    def age(self, cells: Cells, seconds: float) -> Cells:
+        return self.of.age(cells, seconds)
+
+    def definition(self) -> dict[str, Any]:
+        return {"kind": self.kind, **options_of(self), "of": self.of.definition()}
+
+
+@dataclass(frozen=True)
+class Stuck(Imperfection):
+    """Some cells stay at an end of the level axis, whatever is written.
+
+    Args:
+        of: The device that is faulty.
+        low: Fraction of cells stuck at level 0.
+        high: Fraction of cells stuck at level 1.
+    """
+
+    kind: ClassVar[str] = "stuck"
+    low: float = 0.0
+    high: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.low >= 0 and self.high >= 0 and self.low + self.high <= 1):
+            raise InputError(
+                f"stuck: low and high are fractions of the cells, got {self.low} and {self.high}"
+            )
+
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         levels = checked_levels(levels)
         words = stream.named("stuck").words(len(levels), draw=_layers(self.of))
@@ -62,9 +83,6 @@ class Stuck:
         held = np.where(at_low, np.float32(0), np.where(at_high, np.float32(1), levels))
         cells = self.of.write(held, stream=stream)
         return cells.with_state(stuck=at_low | at_high | cells.state.get("stuck", False))
-
-    def age(self, cells: Cells, seconds: float) -> Cells:
-        return self.of.age(cells, seconds)
 
     def read(self, cells: Cells, *, stream: Stream) -> NDArray[np.float32]:
         return self.of.read(cells, stream=stream)
@@ -77,17 +95,9 @@ class Stuck:
         healthy = 1 - self.low - self.high
         return healthy * law[:-2] + self.low * law[-2] + self.high * law[-1]
 
-    def definition(self) -> dict[str, Any]:
-        return {
-            "kind": "stuck",
-            "low": self.low,
-            "high": self.high,
-            "of": self.of.definition(),
-        }
-
 
 @dataclass(frozen=True)
-class Spread:
+class Spread(Imperfection):
     """Each cell answers as if its level were off by an amount of its own, drawn at writing.
 
     Args:
@@ -96,28 +106,12 @@ class Spread:
             stays within [0, 1].
     """
 
-    of: Device
+    kind: ClassVar[str] = "spread"
     sigma: float = 0.02
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma <= 1:
             raise InputError(f"spread: sigma must lie in [0, 1], got {self.sigma}")
-
-    @property
-    def name(self) -> str:
-        return f"{self.of.name}+spread:sigma={shortest(self.sigma)}"
-
-    @property
-    def source(self) -> str:
-        return self.of.source
-
-    @property
-    def level_axis(self) -> Axis:
-        return self.of.level_axis
-
-    @property
-    def reading_axis(self) -> Axis:
-        return self.of.reading_axis
 
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         levels = checked_levels(levels)
@@ -126,9 +120,6 @@ class Spread:
         shifted = np.clip(levels + offset, np.float32(0), np.float32(1))
         cells = self.of.write(shifted, stream=stream)
         return cells.with_state(level_offset=offset + cells.state.get("level_offset", 0))
-
-    def age(self, cells: Cells, seconds: float) -> Cells:
-        return self.of.age(cells, seconds)
 
     def read(self, cells: Cells, *, stream: Stream) -> NDArray[np.float32]:
         return self.of.read(cells, stream=stream)
@@ -149,12 +140,9 @@ class Spread:
         blocks = np.array_split(levels, len(levels) // LEVELS + 1)  # bounds the weights' memory
         return np.concatenate([_interpolated_weights(b, self.sigma, grid) @ law for b in blocks])
 
-    def definition(self) -> dict[str, Any]:
-        return {"kind": "spread", "sigma": self.sigma, "of": self.of.definition()}
-
 
 @dataclass(frozen=True)
-class ReadOut:
+class ReadOut(Imperfection):
     """A converter of finite resolution: readings are rounded to evenly spaced codes.
 
     The codes span what the fresh device reads; readings beyond them take the last code.
@@ -164,38 +152,20 @@ class ReadOut:
         bits: Resolution in bits, 1 to 16.
     """
 
-    of: Device
+    kind: ClassVar[str] = "readout"
     bits: int = 8
 
     def __post_init__(self) -> None:
         if not (float(self.bits).is_integer() and 1 <= self.bits <= 16):
             raise InputError(f"readout: bits must be an integer from 1 to 16, got {self.bits}")
-
-    @property
-    def name(self) -> str:
-        return f"{self.of.name}+readout:bits={int(self.bits)}"
-
-    @property
-    def source(self) -> str:
-        return self.of.source
-
-    @property
-    def level_axis(self) -> Axis:
-        return self.of.level_axis
-
-    @property
-    def reading_axis(self) -> Axis:
-        return self.of.reading_axis
+        object.__setattr__(self, "bits", int(self.bits))
 
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         return self.of.write(levels, stream=stream)
 
-    def age(self, cells: Cells, seconds: float) -> Cells:
-        return self.of.age(cells, seconds)
-
     def _codes(self) -> NDArray[np.float64]:
         low, high = self.of.span(0.0)
-        return np.linspace(low, high, 2 ** int(self.bits))
+        return np.linspace(low, high, 2**self.bits)
 
     def read(self, cells: Cells, *, stream: Stream) -> NDArray[np.float32]:
         codes = self._codes()
@@ -219,14 +189,11 @@ class ReadOut:
         law[:, bins[np.concatenate([[0], new])]] = self.of.law(levels, thresholds, age_seconds)
         return law
 
-    def definition(self) -> dict[str, Any]:
-        return {"kind": "readout", "bits": int(self.bits), "of": self.of.definition()}
-
 
 def _layers(device: Device) -> int:
     """Count the imperfections of a device, so that each layer has random numbers of its own."""
     layers = 0
-    while isinstance(device, Stuck | Spread | ReadOut):
+    while isinstance(device, Imperfection):
         device, layers = device.of, layers + 1
     return layers
 

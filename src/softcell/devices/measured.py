@@ -10,12 +10,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from softcell.devices.device import Axis, Cells, Response, checked_levels
+from softcell.devices.device import LEVELS, Axis, Cells, Response, checked_levels
 from softcell.devices.mixture import mixture_law
 from softcell.errors import InputError
 from softcell.streams import Stream
 
-_KNOTS = 4 * 255 + 1
+_KNOTS = 4 * (LEVELS - 1) + 1
+_STATISTICS = ("inputs", "mean", "deviation", "device_spread")
 
 
 @njit(cache=True, nogil=True)
@@ -74,6 +75,21 @@ class MeasuredCell:
             raise InputError(f"{self.label}: standard deviations must be at least 0")
         if not 0 <= self.read_noise < np.inf:
             raise InputError(f"{self.label}: read noise must be at least 0, got {self.read_noise}")
+        for name in _STATISTICS:  # what a law was computed from must not change afterwards
+            own = np.array(getattr(self, name), np.float64)
+            own.setflags(write=False)
+            object.__setattr__(self, name, own)
+
+    @cached_property
+    def _identity(self) -> tuple[Any, ...]:
+        data = (getattr(self, name).tobytes() for name in _STATISTICS)
+        return self.label, self.origin, self.level, self.reading, self.read_noise, *data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MeasuredCell) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
 
     @property
     def name(self) -> str:
@@ -135,12 +151,11 @@ class MeasuredCell:
                 "scale": self.reading.scale,
             },
         }
-        tables = ("inputs", "mean", "deviation", "device_spread")
         return {
             "kind": "measured",
             "name": self.label,
             "source": self.origin,
             "read_noise": self.read_noise,
             **axes,
-            **{key: getattr(self, key).tolist() for key in tables},
+            **{key: getattr(self, key).tolist() for key in _STATISTICS},
         }

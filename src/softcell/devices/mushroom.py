@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from softcell.devices.device import Axis, Cells, Response, checked_levels
+from softcell.devices.device import LEVELS, Axis, Cells, Response, checked_levels
 from softcell.devices.mixture import clipped_at_zero, mixture_law, normal_nodes
 from softcell.streams import Stream
 
@@ -25,7 +25,7 @@ READ_NOISE = (0.0088, -0.65, 0.2)  # a g^b, at most c
 T_0 = 20.0  # s after programming: the first read, which drift is counted from
 T_READ = 250e-9  # s, duration of a read
 
-_KNOTS = 4 * 255 + 1
+_KNOTS = 4 * (LEVELS - 1) + 1
 _READ_KNOTS = 8192
 _READ_REACH = 1.5  # in g_max: programming noise never carries a cell further
 _BLOCK = 1024  # cells handled at a time, so that what passes between loops stays in the cache

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 
 import numpy as np
 
-from softcell.devices.catalogue import device_of
-from softcell.devices.device import LEVELS, Device
+from softcell.devices.device import LEVEL_VALUES, LEVELS, Device
 from softcell.streams import Stream
 
 _CELLS = 256  # for each level
@@ -29,13 +27,12 @@ def read_noise_share(device: Device) -> float:
         >>> 0.02 < read_noise_share(parse_device("pcm-partial-reset")) < 0.2
         True
     """
-    return _share(json.dumps(device.definition(), sort_keys=True))
+    return _share(device)
 
 
 @lru_cache(maxsize=64)
-def _share(definition: str) -> float:
-    device = device_of(json.loads(definition))
-    levels = np.repeat(np.linspace(0, 1, LEVELS, dtype=np.float32), _CELLS)
+def _share(device: Device) -> float:
+    levels = np.repeat(LEVEL_VALUES.astype(np.float32), _CELLS)
     cells = device.write(levels, stream=Stream.of(0, "read noise/write"))
     first, second = (
         device.read(cells, stream=Stream.of(0, f"read noise/{number}")).astype(np.float64)

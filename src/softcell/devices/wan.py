@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from softcell.devices.device import Axis, Cells, Response, checked_levels, shortest
+from softcell.devices.device import LEVELS, Axis, Cells, Response, checked_levels, shortest
 from softcell.devices.mixture import clipped_at_zero, mixture_law, normal_nodes
 from softcell.errors import InputError
 from softcell.streams import Stream
@@ -26,7 +26,7 @@ RELAXATION = (
 )
 READ_NOISE = 0.01  # of g_max, short-term; about 1 % says aihwkit's documentation of that fit
 
-_KNOTS = 4 * 255 + 1
+_KNOTS = 4 * (LEVELS - 1) + 1
 
 
 @njit(cache=True, nogil=True)

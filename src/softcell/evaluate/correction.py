@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
-from softcell.evaluate.sensitivity import calibration_images, task_calibration
+from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
-from softcell.evaluate.training import Progress
-from softcell.evaluate.trials import Loop, ways_through
 from softcell.feedback import DriftCorrection
 from softcell.image.closed_loop import Correct
+from softcell.progress import Progress
 
-_IMAGES = 200
-_LARGE_IMAGES = 100  # of 224 x 224 pixels: their many places make up for the number
 _SEED = 1  # other images than those that gave the curvature
 
 
@@ -33,25 +32,20 @@ def task_correction(
     Raises:
         InputError: As for `Task.calibration`, or the weights do not fit the network.
     """
-    usual = _LARGE_IMAGES if task.name == "imagenet" else _IMAGES
+    usual = task.counts.correction
     images = task.calibration(usual if count is None else count, seed=_SEED)
     weights = task.state_dict() if state is None else state
     module = with_weights(TASKS[task.name][task.model].network, weights)
     return DriftCorrection(module, images)
 
 
-def task_loops(
-    task: Task, *, verify_reads: int = 1, progress: Progress | None = None
-) -> tuple[Loop, ...]:
-    """Return the ways through the feedback loop that are compared on a task.
+def in_loop(experiment: Experiment, task: Task, *, progress: Progress | None = None) -> Experiment:
+    """Return the experiment on a task's network with what the feedback loop needs of it.
 
     Args:
+        experiment: The experiment.
         task: The task.
-        verify_reads: Verifying reads of a cell, from 1.
-        progress: Called with (images done, images in all) while the task's curvature is computed.
-
-    Returns:
-        The open loop, the open loop with drift correction, and the closed loop.
+        progress: Called while the task's curvature is computed.
     """
-    calibration = task_calibration(task, count=calibration_images(task), progress=progress)
-    return ways_through(calibration, task_correction(task), verify_reads=verify_reads)
+    calibration = task_calibration(task, count=task.counts.curvature, progress=progress)
+    return replace(experiment, calibration=calibration, correct=task_correction(task))

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
+from softcell.allocate import Plan
 from softcell.channel import channel_of
 from softcell.codes.schemes import parse_scheme
 from softcell.devices import read_noise_share
 from softcell.errors import InputError
 from softcell.evaluate.bounds import least_cells_per_weight
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.results import Result
 from softcell.evaluate.statistics import mean_and_ci95
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
+from softcell.network import Network, chips
+from softcell.progress import Progress
 from softcell.version import VERSION
-
-if TYPE_CHECKING:
-    from softcell.evaluate.trials import Experiment
 
 GIVEN = "given"
 """Scheme of weights that are evaluated as they are, in no cells."""
@@ -56,13 +57,13 @@ def measure_image(
         FormatError: The image is damaged.
         DecodingError: Side information was lost.
     """
-    chips = [(Path(path), first_seed + number) for number in range(seeds)]
-    return measure_chips(experiment, chips, target=target, label=label, progress=progress)
+    written = [(Path(path), first_seed + number) for number in range(seeds)]
+    return measure_chips(experiment, written, target=target, label=label, progress=progress)
 
 
 def measure_chips(
     experiment: Experiment,
-    chips: Iterable[tuple[Path, int]],
+    written: Iterable[tuple[Path, int]],
     *,
     target: float | None = None,
     label: str = "chips",
@@ -73,7 +74,7 @@ def measure_chips(
 
     Args:
         experiment: As for `measure_image`.
-        chips: Image and seed of each chip, the seeds counting on; all images of one scheme. They
+        written: Image and seed of each chip, the seeds counting on; all of one scheme. They
             are taken one at a time, so that images may come into being as they are asked for.
         target: Cells per weight that were asked for, for the record.
         label: What is told to `progress`.
@@ -87,7 +88,7 @@ def measure_chips(
     """
     accuracies, reports, headers, seeds = [], [], [], []
     errors = np.zeros(2)
-    for path, seed in chips:
+    for path, seed in written:
         with CellImage(path) as image:
             headers.append(image.header)
             shapes = {t.info.name: t.info.shape for t in image.header.tensors}
@@ -135,6 +136,56 @@ def measure_chips(
         programmed_cells=header.analog_cells if settings.get("verify_reads") else 0,
         **settings,
     )
+
+
+def measure_plan(
+    experiment: Experiment,
+    network: Network,
+    plan: Plan,
+    *,
+    seeds: int = 10,
+    first_seed: int = 0,
+    label: str = "chips",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
+    """Write a planned network to several chips and evaluate what they give back.
+
+    Args:
+        experiment: As for `measure_image`.
+        network: The network, as it is written.
+        plan: Its plan.
+        seeds: Number of chips, each written and read independently.
+        first_seed: Seed of the first chip; the others count on.
+        label: What is told to `progress`.
+        progress: Called after each chip with (what, done, chips in all).
+        settings: Further fields of the result.
+
+    Raises:
+        InputError: There is no seed, or the plan is for another network.
+        DecodingError: Side information was lost.
+    """
+    if seeds < 1:
+        raise InputError(f"expected at least 1 seed, got {seeds}")
+
+    def counted(what: str, done: int, _: int) -> None:
+        if progress:
+            progress(what, done, seeds)
+
+    procedure = plan.procedure
+    with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
+        every = range(first_seed, first_seed + seeds)
+        return measure_chips(
+            experiment,
+            chips(network, plan, Path(folder) / "image.cells", every),
+            target=plan.target,
+            label=label,
+            progress=counted,
+            feedback=procedure.loop and procedure.feedback,
+            loop=procedure.name,
+            verify_reads=procedure.verify_reads if plan.by_chip else 0,
+            **settings,
+        )
 
 
 def measure_given(experiment: Experiment, state: Mapping[str, NDArray[Any]]) -> Result:

@@ -22,6 +22,29 @@ from softcell.evaluate.preprocessing import Augmentation, Preprocessing
 
 
 @dataclass(frozen=True)
+class ImageCounts:
+    """How many images serve what is learnt of a network and measured of it, besides test images.
+
+    Args:
+        curvature: Images that its curvature is computed on.
+        correction: Images that drift correction goes by.
+        sequence: Images that a network is written layer after layer with.
+        judged: Images on which a stored network is compared with the float one.
+        together: Of these, images that go through together.
+    """
+
+    curvature: int = 2000
+    correction: int = 200
+    sequence: int = 300
+    judged: int = 2000
+    together: int = 50
+
+
+_LARGE = ImageCounts(curvature=400, correction=100, sequence=60, judged=200, together=4)
+"""Of images of 224 x 224 pixels: their many places make up for the number."""
+
+
+@dataclass(frozen=True)
 class Model:
     """A network that a task can be done with.
 
@@ -31,10 +54,11 @@ class Model:
         augmentation: How its calibration images are varied, such that they are new to it.
         variation: How training images are varied to be such as it may meet, see `Task.validation`.
         weights: Name of its safetensors file in the data folder; None for a network that
-            `softcell.evaluate.training` trains.
+            `softcell.evaluate.small_networks` trains.
         batch: Images that are evaluated together; so few that their activations stay in cache.
         accuracy: Accuracy on new images, from 0 to 1, as it is published of this network or of
             others like it: not measured on our test images.
+        counts: How many images serve for what.
     """
 
     network: Callable[[], nn.Module]
@@ -44,6 +68,7 @@ class Model:
     weights: str | None
     batch: int
     accuracy: float
+    counts: ImageCounts = ImageCounts()
 
 
 _DIGITS = partial(
@@ -72,6 +97,7 @@ _IMAGENET = partial(
     augmentation=Augmentation(zoom=0.6, flip=True, mix=0.25),
     variation=Augmentation(zoom=0.6, flip=True, mix=0.0),
     batch=4,
+    counts=_LARGE,
 )
 
 # The first model of a task is the one that is taken when none is named.

@@ -26,12 +26,10 @@ from softcell.errors import FormatError
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.tasks import Task
-from softcell.evaluate.training import Progress
+from softcell.progress import Progress
 
 _log = logging.getLogger(__name__)
 _BATCH = 4
-_IMAGES = 2000
-_LARGE_IMAGES = 400  # of 224 x 224 pixels: their many places make up for the number
 _VERSION = 1  # of the Fisher's estimator; a change makes cached files strangers
 _CALIBRATION_VERSION = 1  # likewise, of the covariances and of what a calibration holds
 
@@ -56,7 +54,7 @@ def task_fisher(
         state: Other weights for its network, such as pruned ones; None for its own.
         count: Number of calibration images, >= 1.
         seed: Seed of the images and of the estimate, 0 to 2**63 - 1.
-        progress: Called with (images done, images in all); never when it is in the cache.
+        progress: As for `diagonal_fisher`; never called when it is in the cache.
 
     Returns:
         float32 arrays by name, see `diagonal_fisher`.
@@ -73,11 +71,6 @@ def task_fisher(
         return diagonal_fisher(module, images, seed=seed, batch=_BATCH, progress=progress)
 
     return _kept(path, load_fisher, compute, save_fisher)
-
-
-def calibration_images(task: Task) -> int:
-    """Return how many images a task's curvature is usually computed on."""
-    return _LARGE_IMAGES if task.name == "imagenet" else _IMAGES
 
 
 def task_calibration(
@@ -99,7 +92,7 @@ def task_calibration(
         count: Number of calibration images, >= 1.
         seed: Seed of the images and of the estimate, 0 to 2**63 - 1.
         kind: `fisher` or `inputs`, see `layer_curvatures`.
-        progress: Called with (images done, images in all); never when it is in the cache.
+        progress: As for `diagonal_fisher`; never called when it is in the cache.
 
     Raises:
         InputError: As for `Task.calibration` and `calibrate`.

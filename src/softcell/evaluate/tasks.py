@@ -15,15 +15,17 @@ from softcell.curvature.tensor_file import read_tensors
 from softcell.errors import InputError
 from softcell.evaluate.datasets import DATASETS, Images, data_file
 from softcell.evaluate.inference import batched_outputs
-from softcell.evaluate.models import TASKS, Model
+from softcell.evaluate.models import TASKS, ImageCounts, Model
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.preprocessing import Augmentation
-from softcell.evaluate.training import Progress, trained_weights
+from softcell.evaluate.small_networks import trained_weights
+from softcell.progress import Progress
 from softcell.streams import Stream
 
 __all__ = ["SUBSETS", "TASKS", "Task", "load_task"]
 
 SUBSETS = ("all", "held_out")
+"""Which test images measure a network: all, or those that calibration never sees."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,11 @@ class Task:
         return self._varied(count, Stream.of(seed, "validation"), self._model.variation)
 
     @property
+    def counts(self) -> ImageCounts:
+        """How many images serve what is learnt of the network and measured of it."""
+        return self._model.counts
+
+    @property
     def accuracy(self) -> float:
         """Accuracy on new images that is published of the network or of others like it, 0 to 1."""
         return self._model.accuracy
@@ -214,7 +221,7 @@ def load_task(
         model: One of `TASKS[name]`; None for its first.
         images: Number of test images; None for all of the subset.
         subset: `all` or `held_out`, see `Task`.
-        progress: Called with (steps done, steps in all) if the network has to be trained.
+        progress: Called after each step if the network has to be trained.
 
     Returns:
         The task, its weights loaded; the images are read when they are first needed.

@@ -2,154 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from softcell.allocate.plan import Plan, make_plan
-from softcell.allocate.survey import Progress, loss_weights
+from softcell.allocate import Procedure
 from softcell.codes.schemes import SCHEMES, parse_scheme
-from softcell.curvature import Calibration
-from softcell.devices import Device
 from softcell.errors import InputError
-from softcell.evaluate.bounds import ModelBound, tensor_source
-from softcell.evaluate.measure import measure_chips
+from softcell.evaluate.experiment import Experiment
+from softcell.evaluate.measure import measure_plan
 from softcell.evaluate.results import Result
-from softcell.evaluate.statistics import figure_of_merit
-from softcell.feedback.memory import SimulatedMemory
-from softcell.image.closed_loop import Correct, folded, write_closed_loop
-from softcell.image.readings import simulated_chip
-from softcell.image.write import write_image
+from softcell.network import plan_network
+from softcell.progress import Progress
 from softcell.version import VERSION
-from softcell.weights import StateDictWeights, Weights
 
-Evaluate = Callable[[Mapping[str, NDArray[Any]]], float]
-"""How good are these weights? More is better."""
-
-
-@dataclass(frozen=True, eq=False)
-class Loop:
-    """How a network goes through the feedback loop.
-
-    Args:
-        calibration: Curvature of its layers.
-        correct: Corrects biases and normalisations for the drift of activations; None for not.
-        feedback: False to write column by column and carry no error on, for comparison.
-        verify_reads: Verifying reads of a cell, which are averaged.
-    """
-
-    calibration: Calibration = field(repr=False)
-    correct: Correct | None = None
-    feedback: bool = True
-    verify_reads: int = 1
-
-    @property
-    def name(self) -> str:
-        """Name of this way, as results have it."""
-        if self.feedback:
-            return "closed, uncorrected" if self.correct is None else "closed"
-        return "open" if self.correct is None else "open, corrected"
-
-
-def ways_through(
-    calibration: Calibration, correct: Correct | None, *, verify_reads: int = 1
-) -> tuple[Loop, ...]:
-    """Return the ways that are compared: open, open with drift correction, and closed.
-
-    Args:
-        calibration: Curvature of the network's layers.
-        correct: Corrects biases and normalisations; None for two ways without correction.
-        verify_reads: Verifying reads of a cell, from 1.
-    """
-    ways = [(None, False), (correct, False), (correct, True)]
-    return tuple(
-        Loop(calibration, each, feedback, verify_reads) for each, feedback in dict.fromkeys(ways)
-    )
-
+OPEN = Procedure()
+"""Written in one go, without the feedback loop."""
 
 DEFAULT_CELLS = (1.0, 2.0, 4.0)
 """Cells per weight at which schemes are compared."""
 
 
-@dataclass(frozen=True, eq=False)
-class Experiment:
-    """A network, how to evaluate it, and the cells to store it in.
+def ways_through(*, corrected: bool, verify_reads: int = 1) -> tuple[Procedure, ...]:
+    """Return the ways through the feedback loop that are compared.
 
     Args:
-        state: The network's tensors by name.
-        evaluate: Its accuracy for restored tensors.
-        device: The device.
-        age_seconds: Age at which chips are read, and for which they are planned.
-        sensitivity: Diagonal Fisher information by tensor, or None.
-        task: Name of the task, for the record.
-        model: Name of the network, for the record.
-        images: Number of test images, for the record.
-        source: Opens the tensors in their own number formats; by default those of `state` are
-            stored.
+        corrected: Whether the drift of activations can be corrected.
+        verify_reads: Verifying reads of a cell, from 1.
+
+    Returns:
+        The open loop, the open loop with drift correction, and the closed loop with it; without
+        correction the open and the closed loop.
     """
-
-    state: Mapping[str, NDArray[Any]]
-    evaluate: Evaluate
-    device: Device
-    age_seconds: float = 0.0
-    sensitivity: Mapping[str, NDArray[np.floating]] | None = None
-    task: str = "custom"
-    model: str = "custom"
-    images: int = 0
-    source: Callable[[], Weights] | None = None
-    _memory: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def weights(self) -> Weights:
-        """Open the tensors as they are to be stored."""
-        return StateDictWeights(self.state) if self.source is None else self.source()
-
-    def accuracy(self, state: Mapping[str, NDArray[Any]]) -> float:
-        """Evaluate tensors; equal tensors are evaluated once.
-
-        Raises:
-            InputError: The evaluate function gave something other than a finite number.
-        """
-        digest = hashlib.blake2b(digest_size=16)
-        for name in sorted(state):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(state[name]).tobytes())
-        key = digest.hexdigest()
-        if key not in self._memory:
-            self._memory[key] = figure_of_merit(self.evaluate(state))
-        return self._memory[key]
-
-    @property
-    def float_accuracy(self) -> float:
-        """Accuracy of the network as given."""
-        # A copy: whatever the user's function does to its tensors, the network stays as it is.
-        return self.accuracy({name: np.array(values) for name, values in self.state.items()})
-
-    def bound(self) -> tuple[ModelBound, dict[str, float]]:
-        """Return the least bits of the network's matrices, and the weight of their errors."""
-        if "bound" not in self._memory:
-            matrices = {
-                name: values
-                for name, values in self.state.items()
-                if values.ndim > 1 and values.dtype.kind == "f" and values.size
-            }
-            if not matrices:
-                raise InputError("the network has no tensor of two dimensions to compare on")
-            known = self.sensitivity or {}
-            weight = loss_weights(
-                {name: float(np.var(v, dtype=np.float64)) for name, v in matrices.items()},
-                {n: float(np.mean(known[n], dtype=np.float64)) for n in matrices if n in known},
-            )
-            sources = [
-                tensor_source(v.astype(np.float32), weight[name]) for name, v in matrices.items()
-            ]
-            self._memory["bound"] = ModelBound(tuple(sources)), weight
-        return self._memory["bound"]
+    ways = [(False, False), (corrected, False), (corrected, True)]
+    return tuple(
+        Procedure(loop=True, feedback=feedback, verify_reads=verify_reads, corrected=each)
+        for each, feedback in dict.fromkeys(ways)
+    )
 
 
 def run_trials(
@@ -159,7 +46,7 @@ def run_trials(
     cells_per_weight: float | None = None,
     seeds: int = 10,
     first_seed: int = 0,
-    loop: Loop | None = None,
+    procedure: Procedure | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Store a network by one scheme on several chips and evaluate what they give back.
@@ -170,7 +57,7 @@ def run_trials(
         cells_per_weight: For analog schemes, all cells over all weights.
         seeds: Number of chips, each written and read independently.
         first_seed: Seed of the first chip; the others count on.
-        loop: How the network goes through the feedback loop, each chip by itself; None if not.
+        procedure: How the network is written; by default without the feedback loop.
         progress: Called after each chip.
 
     Raises:
@@ -179,100 +66,58 @@ def run_trials(
     """
     if seeds < 1:
         raise InputError(f"expected at least 1 seed, got {seeds}")
-    with tempfile.TemporaryDirectory(prefix="softcell-") as folder, experiment.weights() as weights:
-        path = Path(folder) / "image.cells"
-        given = weights if loop is None else folded(weights, loop.calibration)
-        plan = make_plan(
-            given,
-            experiment.device,
-            scheme,
-            cells_per_weight=cells_per_weight,
-            age_seconds=experiment.age_seconds,
-            sensitivity=experiment.sensitivity,
-            vector_bits=16 if loop is None else None,
-            calibration=loop.calibration if loop is not None and loop.feedback else None,
-            verify_reads=1 if loop is None else loop.verify_reads,
-            progress=progress,
-        )
-        label = _label(scheme, cells_per_weight)
-        counted = _counted(progress, seeds)
-        if loop is None:
-            write_image(weights, plan, path)
-            chips = [(path, first_seed + number) for number in range(seeds)]
-            return measure_chips(
-                experiment, chips, target=cells_per_weight, label=label, progress=counted
-            )
-        written = _written(given, plan, loop, path, range(first_seed, first_seed + seeds))
-        return measure_chips(
-            experiment,
-            written,
-            target=cells_per_weight,
-            label=label,
-            progress=counted,
-            feedback=loop.feedback,
-            loop=loop.name,
-            verify_reads=loop.verify_reads if plan.uses_cells else 0,
-        )
-
-
-def _written(
-    weights: Weights, plan: Plan, loop: Loop, path: Path, seeds: Sequence[int]
-) -> Iterator[tuple[Path, int]]:
-    """Yield the image of each chip; one that no cell was verified for serves them all."""
-    for seed in seeds:
-        if plan.uses_cells or seed == seeds[0]:
-            write_closed_loop(
-                weights,
-                plan,
-                loop.calibration,
-                path,
-                memory=SimulatedMemory(plan.device, seed, loop.verify_reads),
-                chip=simulated_chip(seed) if plan.uses_cells else None,
-                correct=loop.correct,
-                feedback=loop.feedback,
-            )
-        yield path, seed
-
-
-def _counted(progress: Progress | None, seeds: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda what, done, _: progress(what, done, seeds)
+    plan = plan_network(
+        experiment.network,
+        experiment.device,
+        scheme,
+        cells_per_weight=cells_per_weight,
+        ages=experiment.age_seconds,
+        procedure=procedure,
+        progress=progress,
+    )
+    return measure_plan(
+        experiment,
+        experiment.network,
+        plan,
+        seeds=seeds,
+        first_seed=first_seed,
+        label=_label(scheme, cells_per_weight),
+        progress=progress,
+    )
 
 
 def compare(
     experiment: Experiment,
     *,
-    schemes: Sequence[str] = SCHEMES,
+    schemes: Iterable[str] | None = None,
     cells_per_weight: Sequence[float] = DEFAULT_CELLS,
     seeds: int = 10,
     first_seed: int = 0,
     known: Sequence[Result] = (),
-    loops: Sequence[Loop | None] = (None,),
+    procedures: Sequence[Procedure] = (OPEN,),
     progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Yield the result of every scheme, analog ones at several numbers of cells.
 
     Args:
         experiment: The network and its cells.
-        schemes: Names of schemes.
+        schemes: Names of schemes; by default all.
         cells_per_weight: Numbers of cells for the analog ones.
         seeds: Number of chips for each.
         first_seed: Seed of the first chip, the same for every scheme.
         known: Results of an earlier run; those that match are not measured again.
-        loops: Ways through the feedback loop, each a row of its own; None for no loop. Conventional
-            formats and codes that the loop cannot write have one row without it.
+        procedures: How the network is written, each a row of its own. Conventional formats and
+            codes that the feedback loop cannot write have one row without it.
         progress: Called after each chip.
     """
     done = {result.key: result for result in known}
-    for scheme, cells in grid(schemes, cells_per_weight):
-        for loop in _loops_of(scheme, loops):
-            verified = loop is not None and not parse_scheme(scheme).entropy_coded
+    for scheme, cells in grid(SCHEMES if schemes is None else schemes, cells_per_weight):
+        for procedure in _ways_of(scheme, procedures):
+            verified = procedure.loop and not parse_scheme(scheme).digital
             key = (
                 *(experiment.task, experiment.model, experiment.device.name),
                 *(experiment.age_seconds, scheme, cells, seeds, first_seed, experiment.images),
-                *(VERSION, "" if loop is None else loop.name),
-                loop.verify_reads if loop is not None and verified else 0,
+                *(VERSION, procedure.name, procedure.verify_reads if verified else 0),
             )
             if key in done:
                 yield done[key]
@@ -283,22 +128,22 @@ def compare(
                 cells_per_weight=cells,
                 seeds=seeds,
                 first_seed=first_seed,
-                loop=loop,
+                procedure=procedure,
                 progress=progress,
             )
 
 
-def count_rows(rows: Sequence[tuple[str, float | None]], loops: Sequence[Loop | None]) -> int:
+def count_rows(rows: Sequence[tuple[str, float | None]], procedures: Sequence[Procedure]) -> int:
     """Return how many results `compare` yields for the rows of a grid."""
-    return sum(len(_loops_of(scheme, loops)) for scheme, _ in rows)
+    return sum(len(_ways_of(scheme, procedures)) for scheme, _ in rows)
 
 
-def _loops_of(scheme: str, loops: Sequence[Loop | None]) -> Sequence[Loop | None]:
-    return loops if parse_scheme(scheme).takes_feedback else (None,)
+def _ways_of(scheme: str, procedures: Sequence[Procedure]) -> Sequence[Procedure]:
+    return procedures if parse_scheme(scheme).takes_feedback else (OPEN,)
 
 
 def grid(
-    schemes: Sequence[str], cells_per_weight: Sequence[float]
+    schemes: Iterable[str], cells_per_weight: Sequence[float]
 ) -> list[tuple[str, float | None]]:
     """Return every scheme with every number of cells that it takes.
 
@@ -307,7 +152,7 @@ def grid(
     """
     rows: list[tuple[str, float | None]] = []
     for scheme in schemes:
-        if parse_scheme(scheme).number_format is None:
+        if parse_scheme(scheme).takes_cells:
             rows += [(scheme, float(cells)) for cells in cells_per_weight]
         else:
             rows.append((scheme, None))
@@ -322,9 +167,6 @@ def _label(scheme: str, cells: float | None) -> str:
 
 __all__ = [
     "DEFAULT_CELLS",
-    "Evaluate",
-    "Experiment",
-    "Loop",
     "compare",
     "grid",
     "run_trials",

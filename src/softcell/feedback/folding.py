@@ -26,7 +26,7 @@ def fold_normalisations(
     Args:
         state: The network's tensors.
         normalisations: `eps` of every batch normalisation by the name of its module, as
-            `softcell.feedback.normalisations` finds them.
+            `softcell.curvature.calibration.normalisations` finds them.
 
     Returns:
         All tensors of `state`, with those of the normalisations replaced, in the order of `state`;

@@ -88,7 +88,10 @@ def weighted_error(
         covariance: H, shape (groups, columns, columns).
     """
     error = (seen - weights).astype(np.float64).reshape(len(covariance), -1, weights.shape[1])
-    return np.einsum("grk,gkl,grl->gr", error, covariance, error, optimize=True).reshape(-1)
+    loss: NDArray[np.float64] = np.einsum(
+        "grk,gkl,grl->gr", error, covariance, error, optimize=True
+    )
+    return loss.reshape(-1)
 
 
 @njit(cache=True, nogil=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Channel
-from softcell.devices import LEVELS, Device
+from softcell.devices import Device, SimulatedCells
 from softcell.errors import InputError
 from softcell.feedback.loop import StoreColumn
-from softcell.streams import Stream
 
 
 class Memory(Protocol):
@@ -64,8 +64,7 @@ class ColumnCodec(Protocol):
 class SimulatedMemory:
     """Cells of a simulated chip.
 
-    What is drawn for a cell depends on the seed, its region and its place alone, so that this is
-    the chip that an image would be written to in one go with the same seed.
+    This is the chip that an image would be written to in one go with the same seed.
 
     Args:
         device: The kind of cells.
@@ -83,19 +82,20 @@ class SimulatedMemory:
     def __post_init__(self) -> None:
         if self.verify_reads < 1:
             raise InputError(f"expected at least 1 verifying read, got {self.verify_reads}")
-        Stream.of(self.seed, "")
+        _ = self._chip  # a bad seed is reported here, not in the loop
+
+    @cached_property
+    def _chip(self) -> SimulatedCells:
+        return SimulatedCells(self.device, self.seed)
 
     def program(
         self, region: str, places: NDArray[np.int64], levels: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
         """Write cells and return the mean of their verifying reads, shape (cells,)."""
-        plain = levels.astype(np.float32) / np.float32(LEVELS - 1)
-        writing = Stream.of(self.seed, f"write/{region}").cells(places)
-        cells = self.device.write(plain, stream=writing)
+        cells = self._chip.write(region, levels, places)
         total = np.zeros(len(places), np.float32)
         for number in range(self.verify_reads):
-            reading = Stream.of(self.seed, f"verify/{number}/{region}").cells(places)
-            total += self.device.read(cells, stream=reading)
+            total += self._chip.verify(region, cells, places, number=number)
         return total / np.float32(self.verify_reads)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
-from softcell.devices import LEVELS, Device
+from softcell.devices import LEVEL_VALUES, Device
 from softcell.errors import InputError
 from softcell.image.cell_image import CellImage
+from softcell.progress import Progress
 
 BATCH_CELLS = 4096
 """Cells of a batch that no verifying read is needed of."""
@@ -53,7 +53,7 @@ class Bench:
 
     def __init__(self, device: Device, exchange: Exchange) -> None:
         self._device, self._exchange = device, exchange
-        self._units = device.level_axis.to_unit(np.linspace(0, 1, LEVELS))
+        self._units = device.level_axis.to_unit(LEVEL_VALUES)
         self._programmed: dict[str, list[NDArray[np.int64]]] = {}
         self._batches = 0
 

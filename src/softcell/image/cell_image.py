@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,14 +12,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate.plan_codes import store_of, store_values
+from softcell.codes.code import Design
+from softcell.codes.families import FAMILIES, RAW, family_of
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
-from softcell.codes.schemes import COARSE_TO_FINE, ENTROPY_CODED, FIXED_LENGTH, JOINT_MAP, PACKED
-from softcell.codes.store.hard_store import FRAMES, DigitalStore
-from softcell.codes.store.soft_store import SoftStore
+from softcell.codes.store.hard_store import FRAMES
 from softcell.codes.store.store import Store
 from softcell.devices import Device, device_of
 from softcell.durations import Ages
-from softcell.errors import FormatError, SoftcellError
+from softcell.errors import FormatError, OwnDeviceError, SoftcellError
 from softcell.image.container import Container
 from softcell.weights import TensorInfo
 
@@ -26,11 +28,9 @@ STORE = "store"
 """Section of the digital store: its code words as packed bits."""
 
 
-_STORES: Mapping[str, type[DigitalStore] | type[SoftStore]] = {
-    "hard": DigitalStore,
-    "soft": SoftStore,
-}
-"""Kinds of digital stores."""
+MAPS = "maps/"
+"""Beginning of the names of sections that hold maps."""
+_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 def levels_section(index: int) -> str:
@@ -44,8 +44,7 @@ class ImageTensor:
 
     Args:
         info: Name, shape and type.
-        kind: "analog", "coarse-to-fine", "joint-map", "packed", "fixed-length",
-            "entropy-coded", a number format, or "raw".
+        kind: A family of codes, a number format, or "raw".
         offset: Where its bytes begin in the digital store.
         nbytes: Number of its bytes in the digital store.
         cells: Number of its analog cells.
@@ -58,24 +57,19 @@ class ImageTensor:
     cells: int
 
     def __post_init__(self) -> None:
-        coded = self.kind in ("analog", COARSE_TO_FINE, JOINT_MAP, PACKED, FIXED_LENGTH)
-        if not coded and self.kind not in (ENTROPY_CODED, "raw", *NUMBER_FORMATS):
-            raise FormatError(f"tensor {self.info.name!r} is of unknown kind {self.kind!r}")
-        if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and not coded):
-            raise FormatError(f"tensor {self.info.name!r} has an impossible place or size")
-        size = self.info.size
-        expected = {
-            "analog": self.nbytes,
-            COARSE_TO_FINE: self.nbytes,
-            JOINT_MAP: self.nbytes,
-            PACKED: self.nbytes,
-            FIXED_LENGTH: self.nbytes,
-            ENTROPY_CODED: self.nbytes,
-            "raw": self.info.nbytes,
-            **{name: size and each.size(self.info.shape) for name, each in NUMBER_FORMATS.items()},
-        }
-        if self.nbytes != expected[self.kind] or (self.nbytes == 0) != (size == 0):
-            raise FormatError(f"tensor {self.info.name!r} has {self.nbytes} bytes, not its size")
+        name, size, family = self.info.name, self.info.size, FAMILIES.get(self.kind)
+        if family is None and self.kind != RAW and self.kind not in NUMBER_FORMATS:
+            family_of(self.kind, f"tensor {name!r}")  # says what to do
+        has_cells = family is not None and family.has_cells
+        if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and not has_cells):
+            raise FormatError(f"tensor {name!r} has an impossible place or size")
+        expected = self.nbytes
+        if self.kind == RAW:
+            expected = self.info.nbytes
+        elif family is None:
+            expected = size and NUMBER_FORMATS[self.kind].size(self.info.shape)
+        if self.nbytes != expected or (self.nbytes == 0) != (size == 0):
+            raise FormatError(f"tensor {name!r} has {self.nbytes} bytes, not its size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +152,7 @@ class ImageHeader:
             "age_seconds": self.ages.last,
             **({} if self.ages.single else {"first_age_seconds": self.ages.first}),
             **({} if self.ages.single else {"age_told": self.ages.told}),
-            "store": {
-                "kind": next(kind for kind, of in _STORES.items() if isinstance(self.store, of)),
-                **asdict(self.store),
-            },
+            "store": store_values(self.store),
             "store_bytes": self.store_bytes,
             "payload_bytes": self.payload_bytes,
             "tensors": [
@@ -187,11 +178,6 @@ def _ages_of(metadata: Mapping[str, Any]) -> Ages:
     return Ages(float(metadata.get("first_age_seconds", last)), last, told)
 
 
-def _store_of(values: Mapping[str, Any]) -> Store:
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return _STORES[plain.pop("kind")](**plain)
-
-
 def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
     """Return the header of plain values, as made by `ImageHeader.metadata`.
 
@@ -213,16 +199,15 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
             scheme=metadata["scheme"],
             device=device_of(metadata["device"]),
             ages=_ages_of(metadata),
-            store=_store_of(metadata["store"]),
+            store=store_of(metadata["store"], optional=True),
             store_bytes=int(metadata["store_bytes"]),
             payload_bytes=int(metadata["payload_bytes"]),
             tensors=tensors,
             chip=_chip_of(metadata),
         )
-    except (
-        *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
-        SoftcellError,
-    ) as error:
+    except OwnDeviceError:
+        raise
+    except _DAMAGE as error:
         raise FormatError(f"this file does not describe a cell image ({error})") from None
 
 
@@ -267,7 +252,8 @@ class CellImage:
             self._check_sections()
         except SoftcellError as error:
             self._container.close()
-            raise FormatError(f"{path}: {error}") from None
+            kind = OwnDeviceError if isinstance(error, OwnDeviceError) else FormatError
+            raise kind(f"{path}: {error}") from None
 
     def _check_sections(self) -> None:
         sections = self._container.sections
@@ -314,6 +300,18 @@ class CellImage:
             if name.startswith(prefix)
         }
 
+    @cached_property
+    def design(self) -> Design:
+        """What its codes were designed for, with the maps that it keeps.
+
+        An image from before maps were kept has none: they are designed anew.
+
+        Raises:
+            FormatError: The file was altered.
+        """
+        header = self.header
+        return Design(header.device, header.ages, header.store, self.sections(MAPS))
+
     @property
     def digest(self) -> str:
         """Name of the image's contents: other contents have another."""
@@ -342,9 +340,6 @@ class CellImage:
     ) -> None:
         self.close()
 
-
-RUN_CELLS = 1 << 18
-"""Cells handled at a time where a region is processed in runs; a multiple of 8."""
 
 STORE_RUN = FRAMES
 """Code words handled at a time in the digital store; a multiple of 8."""

@@ -13,13 +13,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
-from softcell.devices import LEVELS, Cells
+from softcell.devices import Cells, SimulatedCells
 from softcell.durations import format_age
 from softcell.errors import FormatError, InputError
 from softcell.image.cell_image import CellImage, Region
 from softcell.image.readings import require_chip, simulated_chip
-from softcell.streams import Stream
+from softcell.progress import Progress
 from softcell.weights import TensorInfo, WeightsReader, WeightsWriter
 
 KIND = "softcell.chip/1"
@@ -64,8 +63,8 @@ def write_chip(
     """
     chip, device, cells = simulated_chip(seed), image.header.device, image.header.cells
     require_chip(image, chip)
-    one = device.write(np.zeros(1, np.float32), stream=Stream.of(seed, ""))
-    probe = device.age(one, age_seconds)
+    simulated = SimulatedCells(device, seed)
+    probe = device.age(simulated.write("", np.zeros(1, np.uint8)), age_seconds)
     facts = {
         "chip": chip,
         "seed": int(seed),
@@ -85,10 +84,8 @@ def write_chip(
     digests, done = [_digest("chip", text.encode())], 0
     with WeightsWriter(path, infos, {"kind": KIND, "chip": text}) as writer:
         for region in image.regions():
-            levels = image.levels(region, 0, region.cells).astype(np.float32)
-            levels /= np.float32(LEVELS - 1)
-            stream = Stream.of(seed, f"write/{region.label}")
-            written = device.age(device.write(levels, stream=stream), age_seconds)
+            levels = image.levels(region, 0, region.cells)
+            written = device.age(simulated.write(region.label, levels), age_seconds)
             for name, values in written.state.items():
                 label = f"{name}/{region.label}"
                 writer.write(label, values)
@@ -128,7 +125,8 @@ class StoredChip:
         self._file = WeightsReader(path)
         try:
             facts = self._facts()
-            self._seed, self._own_age = facts["seed"], facts["age_seconds"]
+            self._chip = SimulatedCells(image.header.device, facts["seed"])
+            self._own_age = facts["age_seconds"]
             self._properties = tuple(facts["properties"])
             self._require_image(facts)
             self._verify()
@@ -148,11 +146,11 @@ class StoredChip:
 
     def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
         """Age and read cells start to stop of a region."""
-        device, whole = self._image.header.device, self._region(region)
+        whole = self._region(region)
         part = {name: values[start:stop] for name, values in whole.state.items()}
-        cells = device.age(Cells(part, self._own_age), self._age_seconds - self._own_age)
-        stream = Stream.of(self._seed, f"read/{self._read}/{region.label}").at(start)
-        return device.read(cells, stream=stream)
+        held = Cells(part, self._own_age)
+        cells = self._chip.device.age(held, self._age_seconds - self._own_age)
+        return self._chip.read(region.label, cells, start, number=self._read)
 
     def close(self) -> None:
         """Close the file."""

@@ -10,27 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.feedback_layer import FeedbackLayer, in_loop
 from softcell.allocate.plan import Plan, TensorPlan
-from softcell.allocate.survey import Progress, as_rows, finite
 from softcell.channel import channel_of
-from softcell.codes.entropy.code import EntropyCode
-from softcell.codes.entropy.stream import decode
+from softcell.codes.code import ByColumn, QuantisedInLoop
+from softcell.codes.families import RAW
 from softcell.codes.number.vector_formats import CONSTANT, FLOAT12, NUMBER_FORMATS, is_constant
+from softcell.codes.schemes import schemes_that
 from softcell.curvature import Calibration
 from softcell.errors import InputError
 from softcell.feedback.folding import fold_normalisations
+from softcell.feedback.layer import in_loop
 from softcell.feedback.memory import Memory, into
 from softcell.image.cell_image import ImageHeader
-from softcell.image.column_codecs import AnalogColumns, column_codec
 from softcell.image.write import write_image
+from softcell.progress import Progress
 from softcell.weights import ReplacedWeights, Weights
+from softcell.weights.finite import as_rows, finite
 
 Correct = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Takes what the decoder will see of all tensors; returns corrected vectors."""
 
 
-Sequence = Callable[
+LayerAfterLayer = Callable[
     [Mapping[str, NDArray[Any]], Callable[[str, NDArray[np.float32]], NDArray[np.float32]]],
     Mapping[str, NDArray[Any]],
 ]
@@ -62,7 +63,7 @@ def close_loop(
     calibration: Calibration,
     memory: Memory,
     *,
-    sequence: Sequence | None = None,
+    sequence: LayerAfterLayer | None = None,
     feedback: bool = True,
     progress: Progress | None = None,
 ) -> WrittenNetwork:
@@ -125,7 +126,7 @@ class _Loop:
         name, shape = tensor.info.name, tensor.info.shape
         if tensor.code is None:
             wanted = back = values
-            if tensor.kind != "raw" and tensor.info.size:
+            if tensor.kind != RAW and tensor.info.size:
                 number_format = NUMBER_FORMATS[tensor.kind]
                 back = number_format.decode(number_format.encode(finite(values, name)), shape)
         else:
@@ -139,14 +140,23 @@ class _Loop:
     def _coded(
         self, rows: NDArray[np.float32], tensor: TensorPlan
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        name = tensor.info.name
-        if isinstance(tensor.code, EntropyCode):
-            return _quantised(rows, name, tensor.code, self._calibration)
-        codec = column_codec(tensor, rows, self._plan)
+        name, code, known = tensor.info.name, tensor.code, self._calibration
+        layer = in_loop(name, rows, None if known is None else known.layers.get(name))
+        if isinstance(code, QuantisedInLoop):
+            try:
+                return code.through_loop(layer, closed=known is not None)
+            except InputError as error:
+                raise InputError(f"tensor {name!r}: {error}") from None
+        if not isinstance(code, ByColumn):
+            raise InputError(
+                f"scheme {self._plan.scheme!r} is not written column by column; use one of "
+                f"{schemes_that(takes_feedback=True)}, or of the analog code"
+            )
+        codec = code.columns(rows, self._plan.design)
         store = into(self._memory, f"cells/{name}", codec, self._law)
         self.cells += sum(len(codec.places(column)) for column in range(rows.shape[1]))
-        wanted, back = _layer(rows, name, self._calibration).store(store)
-        return codec.admissible(wanted) if isinstance(codec, AnalogColumns) else wanted, back
+        wanted, back = layer.store(store)
+        return codec.admissible(wanted), back
 
 
 def write_closed_loop(
@@ -158,7 +168,7 @@ def write_closed_loop(
     memory: Memory,
     chip: str | None,
     correct: Correct | None = None,
-    sequence: Sequence | None = None,
+    sequence: LayerAfterLayer | None = None,
     keep: Collection[str] = (),
     feedback: bool = True,
     progress: Progress | None = None,
@@ -230,23 +240,3 @@ def _varied(tensor: TensorPlan, values: NDArray[Any]) -> TensorPlan:
     if tensor.kind != CONSTANT or is_constant(values):
         return tensor
     return replace(tensor, kind=FLOAT12)
-
-
-def _quantised(
-    rows: NDArray[np.float32], name: str, code: EntropyCode, calibration: Calibration | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what is to be encoded of a matrix, and what is decoded of it."""
-    if code.by_column:
-        seen = _layer(rows, name, calibration).quantised(code)
-        return seen, seen
-    if calibration is not None:
-        raise InputError(
-            f"tensor {name!r} was planned without the calibration; plan the network with it, so "
-            "that its weights are quantised in the loop"
-        )
-    return rows, decode(code.encode(rows).tobytes(), rows.shape)
-
-
-def _layer(rows: NDArray[np.float32], name: str, calibration: Calibration | None) -> FeedbackLayer:
-    """Return a matrix as the loop takes it; one without curvature is written as it is."""
-    return in_loop(name, rows, None if calibration is None else calibration.layers.get(name))

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
 from softcell.atomic_file import AtomicFile
-from softcell.devices import LEVELS, Axis
+from softcell.codes.code import RUN_CELLS
+from softcell.devices import LEVEL_VALUES, Axis
 from softcell.errors import InputError
-from softcell.image.cell_image import RUN_CELLS, CellImage, Region
+from softcell.image.cell_image import CellImage, Region
+from softcell.progress import Progress
 
 FORMATS = (".npy", ".csv")
 
@@ -71,7 +72,7 @@ def _runs(image: CellImage) -> Iterator[tuple[Region, int, NDArray[np.uint8]]]:
 
 def _units(image: CellImage) -> NDArray[np.float32]:
     """Return each level in the device's unit, shape (LEVELS,)."""
-    return image.header.device.level_axis.to_unit(np.linspace(0, 1, LEVELS)).astype(np.float32)
+    return image.header.device.level_axis.to_unit(LEVEL_VALUES).astype(np.float32)
 
 
 def _beginning(suffix: str, cells: int, axis: Axis) -> bytes:

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.devices import SimulatedCells
 from softcell.errors import InputError
 from softcell.image.cell_image import CellImage, Region
-from softcell.streams import Stream
 
 
 class Readings(Protocol):
@@ -71,8 +71,7 @@ def own_seed(image: CellImage) -> int | None:
 class SimulatedChip:
     """A chip that the image is written to, aged and read once, all decided by a seed.
 
-    Every cell's randomness depends on the seed, its region's name and its place there, so that any
-    part of the chip can be had by itself.
+    Any part of the chip can be had by itself.
 
     Args:
         image: The image to write.
@@ -84,9 +83,9 @@ class SimulatedChip:
     def __init__(self, image: CellImage, *, seed: int, age_seconds: float = 0.0, read: int = 0):
         if not (np.isfinite(age_seconds) and age_seconds >= 0):
             raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
-        Stream.of(seed, "")  # a bad seed is reported here, not in the midst of the work
+        self._cells = SimulatedCells(image.header.device, seed)
         require_chip(image, simulated_chip(seed))
-        self._image, self._seed, self._read = image, seed, read
+        self._image, self._read = image, read
         self._age_seconds = float(age_seconds)
 
     @property
@@ -96,12 +95,9 @@ class SimulatedChip:
 
     def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
         """Write, age and read cells start to stop of a region."""
-        device = self._image.header.device
-        writing = Stream.of(self._seed, f"write/{region.label}").at(start)
-        reading = Stream.of(self._seed, f"read/{self._read}/{region.label}").at(start)
-        levels = self._image.levels(region, start, stop).astype(np.float32) / np.float32(255)
-        cells = device.age(device.write(levels, stream=writing), self._age_seconds)
-        return device.read(cells, stream=reading)
+        chip, levels = self._cells, self._image.levels(region, start, stop)
+        cells = chip.device.age(chip.write(region.label, levels, start), self._age_seconds)
+        return chip.read(region.label, cells, start, number=self._read)
 
 
 class MeasuredReadings:

@@ -11,34 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
 from softcell.channel import Law, channel_of, law_of
-from softcell.codes.analog.code import decode_rows, tables_of
-from softcell.codes.analog.side_information import SideInformation, decode_side
-from softcell.codes.entropy.stream import decode
+from softcell.codes.code import RUN_CELLS, StoredTensor, rows_and_columns
+from softcell.codes.families import FAMILIES, RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
-from softcell.codes.schemes import (
-    COARSE_TO_FINE,
-    ENTROPY_CODED,
-    FIXED_LENGTH,
-    JOINT_MAP,
-    PACKED,
-    parse_scheme,
-)
-from softcell.codes.store.hard_store import DigitalStore
+from softcell.codes.schemes import parse_scheme, schemes_that
 from softcell.durations import Ages, format_age
 from softcell.errors import FormatError, InputError, SoftcellError
-from softcell.image.cell_image import RUN_CELLS, STORE_RUN, CellImage, ImageHeader, ImageTensor
-from softcell.image.coarse_tensor import restore_coarse
-from softcell.image.fixed_length_tensor import restore_fixed_length
-from softcell.image.joint_tensor import restore_joint
-from softcell.image.maps_section import maps_of_image
-from softcell.image.packed_tensor import restore_packed
+from softcell.image.cell_image import STORE_RUN, CellImage, ImageHeader, ImageTensor
 from softcell.image.readings import Readings
+from softcell.progress import Progress
 from softcell.weights import TensorInfo, tensor_of_bytes
-
-_CODED = ("analog", COARSE_TO_FINE, JOINT_MAP, PACKED, FIXED_LENGTH, ENTROPY_CODED)
-"""Kinds of tensors that are not a number format's."""
 
 _MOST_THREADS = 16
 """Threads by default: each needs some 15 MB."""
@@ -94,7 +77,6 @@ class Restoration:
             raise InputError(f"expected at least 1 thread, got {threads}")
         self._threads = threads or min(os.cpu_count() or 1, _MOST_THREADS)
         device, self._age_unknown = image.header.device, age_unknown
-        self._design = channel_of(device, image.header.age_seconds)
         self._reading: Law = (
             law_of(device, _untold(image.header))
             if age_unknown
@@ -133,9 +115,9 @@ class Restoration:
         if tensor.info.size == 0:
             return _values(np.empty(0, np.uint8), tensor.info)
         data, failed = self._stored(tensor)
-        if tensor.kind in _CODED:
+        if tensor.kind in FAMILIES:
             values = self._coded(index, tensor, data, failed)
-        elif tensor.kind == "raw":
+        elif tensor.kind == RAW:
             values = _values(data, tensor.info)
         else:
             values = NUMBER_FORMATS[tensor.kind].decode(data, tensor.info.shape)
@@ -195,39 +177,31 @@ class Restoration:
             DecodingError: The side information contradicts itself or the image.
             FormatError: The file was altered.
         """
-        try:
-            if tensor.kind == ENTROPY_CODED:
-                if failed:
-                    raise FormatError("its bytes are not what was written")
-                shape = tensor.info.shape
-                rows = decode(data.tobytes(), (shape[0], tensor.info.size // shape[0]))
-                return rows.reshape(shape)
-            if tensor.kind == "analog":
-                return self._analog(index, tensor, data)
-            if tensor.kind == FIXED_LENGTH:
-                own = self._design, self._channel
-                # Where all bits are protected there are no cells.
-                region = self._regions.get(index)
-                return restore_fixed_length(data, tensor, region, self._readings, own, self._each)
-            store, region = self._image.header.store, self._regions.get(index)
-            law = law_of(self._image.header.device, self._image.header.ages)
-            laws = maps_of_image(self._image, law), self._reading
-            if tensor.kind != PACKED and region is None:
+        region, family = self._regions.get(index), FAMILIES[tensor.kind]
+
+        def readings(start: int, stop: int) -> NDArray[np.float32]:
+            if region is None:
                 raise FormatError("it has no cells")
-            if tensor.kind == JOINT_MAP and region is not None:
-                return restore_joint(data, tensor, region, self._readings, laws, self._each)
-            if not isinstance(store, DigitalStore):
-                raise FormatError("its robust cells need a store of hard decisions")
-            if tensor.kind == PACKED or region is None:
-                own_laws = laws[0], self._channel
-                return restore_packed(
-                    data, tensor, region, store, self._readings, own_laws, self._each
-                )
-            return restore_coarse(data, tensor, region, store, self._readings, laws, self._each)
+            return self._readings.read(region, start, stop)
+
+        rows, columns = rows_and_columns(tensor.info.shape)
+        stored = StoredTensor(
+            rows=rows,
+            columns=columns,
+            data=data,
+            failed=failed,
+            cells=tensor.cells,
+            readings=readings,
+            design=self._image.design,
+            law=self._reading,
+            each=self._each,
+        )
+        try:
+            return family.code_class().decode(stored).reshape(tensor.info.shape)
         except FormatError as error:
             self._image.verify()  # a damaged file is told as such
             reason = f"{failed} code words near it failed" if failed else str(error)
-            lost = "the stream" if tensor.kind == ENTROPY_CODED else "side information"
+            lost = "side information" if family.has_cells else "the stream"
             remedy = (
                 "tell the decoder the age, or write the image for one that is not told"
                 if self._age_unknown
@@ -237,35 +211,6 @@ class Restoration:
             raise DecodingError(
                 f"{lost} of tensor {tensor.info.name!r} is lost: {reason}; {remedy}"
             ) from None
-
-    def _analog(
-        self, index: int, tensor: ImageTensor, data: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
-        shape = tensor.info.shape
-        rows = shape[0] if len(shape) > 1 else 1
-        side = decode_side(data, (rows, tensor.info.size // rows))
-        row_cells = side.code.row_cells(side.classes)
-        if int(row_cells.sum()) != tensor.cells:
-            raise FormatError(f"it asks for {row_cells.sum()} cells of {tensor.cells}")
-        out = np.empty(side.classes.shape, np.float32)
-        region = self._regions.get(index)
-        if region is None:  # every weight is a zero of the mask
-            return np.zeros(shape, np.float32)
-        tables = tables_of(side.code, self._design, self._channel)
-
-        def decode(block: _Block) -> None:
-            place = block.rows, block.columns
-            out[place] = decode_rows(
-                self._readings.read(region, block.start, block.stop),
-                side.classes[place],
-                side.negative[place],
-                side.code,
-                tables,
-                block.rows.start,
-            )
-
-        self._each(decode, _blocks(side, row_cells))
-        return out.reshape(shape)
 
     def _each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
         items = list(items)
@@ -287,7 +232,7 @@ def _untold(header: ImageHeader) -> Ages:
     if not parse_scheme(header.scheme).look_up:
         raise InputError(
             f"an image of scheme {header.scheme!r} is decoded for a known age; one of "
-            "coarse-to-fine, hybrid or joint-map can do without"
+            f"{schemes_that(look_up=True)} can do without"
         )
     if header.ages.single:
         raise InputError(
@@ -295,37 +240,6 @@ def _untold(header: ImageHeader) -> Ages:
             "read if it is written for a span, such as --age 1d..10y"
         )
     return replace(header.ages, told=False)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Weights that are decoded together, and where their cells are in their region."""
-
-    rows: slice
-    columns: slice
-    start: int
-    stop: int
-
-
-def _blocks(side: SideInformation, row_cells: NDArray[np.int64]) -> Iterator[_Block]:
-    """Yield whole rows of at most RUN_CELLS cells together, and longer rows in pieces."""
-    ends = np.cumsum(row_cells)
-    columns = side.classes.shape[1]
-    first, start = 0, 0
-    while first < len(ends):
-        stop_row = max(int(np.searchsorted(ends, start + RUN_CELLS, side="right")), first + 1)
-        rows = slice(first, stop_row)
-        width = columns
-        if row_cells[first] > RUN_CELLS:
-            width = max(RUN_CELLS // int(side.code.cells[first].max()), 1)
-        for left in range(0, columns, width):
-            piece = slice(left, left + width)
-            cells = int(ends[stop_row - 1]) - start
-            if width < columns:
-                cells = int(side.code.row_cells(side.classes[rows, piece], first)[0])
-            yield _Block(rows, piece, start, start + cells)
-            start += cells
-        first = stop_row
 
 
 def _values(data: NDArray[np.uint8], info: TensorInfo) -> NDArray[Any]:

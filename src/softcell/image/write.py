@@ -8,29 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.plan import Plan, TensorCode, TensorPlan
-from softcell.allocate.survey import Progress, as_rows, finite_weights
-from softcell.channel import Channel, Law, channel_of, law_of
-from softcell.codes.analog.code import AnalogCode, encode_rows, tables_of
-from softcell.codes.analog.side_information import encode_side
-from softcell.codes.coarse.code import CoarseCode, encode_coarse_side, encode_parts
-from softcell.codes.entropy.code import EntropyCode
-from softcell.codes.fixed_length.cells import encode_weights
-from softcell.codes.fixed_length.code import FixedLengthCode
-from softcell.codes.fixed_length.code import encode_side as encode_fixed_length_side
-from softcell.codes.joint.code import JointCode, encode_joint, encode_joint_side
+from softcell.allocate import Plan, TensorPlan
+from softcell.codes.code import Block, Design, Mapped, Part
+from softcell.codes.families import RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
-from softcell.codes.packed.code import PackedCode, encode_packed_side
-from softcell.codes.store.hard_store import FRAMES, DigitalStore
+from softcell.codes.store.hard_store import FRAMES
 from softcell.codes.store.store import Store
 from softcell.errors import InputError
-from softcell.image.cell_image import STORE, ImageHeader, ImageTensor, levels_section
+from softcell.image.cell_image import MAPS, STORE, ImageHeader, ImageTensor, levels_section
 from softcell.image.container_writer import ContainerWriter
-from softcell.image.maps_section import append_maps
-from softcell.image.packed_tensor import packed_levels
+from softcell.progress import Progress
 from softcell.weights import Weights
-
-_RUN_WEIGHTS = 1 << 18
+from softcell.weights.finite import as_rows, finite_weights
 
 
 class _StoreWriter:
@@ -62,66 +51,6 @@ class _StoreWriter:
         self._held = 0
 
 
-class _CodeWriter:
-    """Writes one coded tensor: bytes to the digital store, levels to a section of its own."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        channel: Channel,
-        law: Law,
-        store: _StoreWriter,
-        container: ContainerWriter,
-        section: str,
-    ) -> None:
-        self._plan, self._channel, self._law = plan, channel, law
-        self._store, self._container, self._section = store, container, section
-        self.cells = 0
-
-    def write(self, rows: NDArray[np.float32], code: TensorCode) -> int:
-        """Write a tensor; return how many of its bytes in the store are weights."""
-        if isinstance(code, EntropyCode):
-            return self._weights(code.encode(rows))
-        if isinstance(code, CoarseCode):
-            bits, fine = encode_parts(rows, code, self._law)
-            packed = np.packbits(bits)
-            self._store.append(encode_coarse_side(code))
-            stored = 0
-            if code.protected:
-                stored = self._weights(packed)
-            else:
-                robust = code.coarse_cells(rows.shape[1], self._plan.store)
-                self._levels(self._plan.store.level_indices(packed, robust))
-            self._levels(fine)
-            return stored
-        if isinstance(code, FixedLengthCode):
-            bits, levels = encode_weights(rows, code, self._channel)
-            self._store.append(encode_fixed_length_side(code))
-            stored = self._weights(np.packbits(bits))
-            self._levels(levels)
-            return stored
-        if isinstance(code, JointCode):
-            self._store.append(encode_joint_side(code))
-            self._levels(encode_joint(rows, code, self._law))
-        elif isinstance(code, PackedCode):
-            self._store.append(encode_packed_side(code))
-            for levels in packed_levels(rows, code, self._law, _hard(self._plan.store)):
-                self._levels(levels)
-        else:
-            self._store.append(encode_side(code, rows))
-            for levels in _analog_levels(rows, code, self._channel):
-                self._levels(levels)
-        return 0
-
-    def _weights(self, data: NDArray[np.uint8]) -> int:
-        self._store.append(data)
-        return len(data)
-
-    def _levels(self, levels: NDArray[np.uint8]) -> None:
-        self._container.append(self._section, levels)
-        self.cells += len(levels)
-
-
 def write_image(
     weights: Weights,
     plan: Plan,
@@ -147,31 +76,32 @@ def write_image(
     """
     if tuple(weights.names) != tuple(t.info.name for t in plan.tensors):
         raise InputError("the plan was made for other tensors than these weights have")
-    channel, law = channel_of(plan.device, plan.age_seconds), law_of(plan.device, plan.ages)
     tensors, payload = [], 0
+    maps: dict[str, NDArray[np.uint8]] = {}
     with ContainerWriter(path) as container:
         store = _StoreWriter(plan.store, container)
         for index, tensor in enumerate(plan.tensors):
             if weights.info(tensor.info.name) != tensor.info:
                 raise InputError(f"tensor {tensor.info.name!r} is not the one that was planned")
-            offset = store.written
-            cells = 0
-            if tensor.code is not None:
-                rows = as_rows(finite_weights(weights, tensor.info.name))
-                coded = _CodeWriter(plan, channel, law, store, container, levels_section(index))
-                payload += coded.write(rows, tensor.code)
-                cells = coded.cells
-            elif tensor.info.size:
-                data, side = _bytes(weights, tensor)
-                store.append(data)
-                if len(tensor.info.shape) > 1 or plan.target is None:
-                    payload += len(data) - side
+            offset, cells = store.written, 0
+            for block in _blocks(weights, tensor, plan.design):
+                if block.part is Part.LEVELS:
+                    container.append(levels_section(index), block.data)
+                    cells += len(block.data)
+                    continue
+                store.append(block.data)
+                # Vectors that are stored beside codes are side information, all of them.
+                if block.part is Part.WEIGHTS and (len(tensor.info.shape) > 1 or not plan.target):
+                    payload += len(block.data)
+            if isinstance(tensor.code, Mapped):
+                maps |= tensor.code.maps(plan.design)
             nbytes = store.written - offset
             tensors.append(ImageTensor(tensor.info, tensor.kind, offset, nbytes, cells))
             if progress:
                 progress("write", index + 1, len(plan.tensors))
         store.finish()
-        append_maps(container, plan, law)
+        for name in sorted(maps):
+            container.append(MAPS + name, maps[name])
         header = ImageHeader(
             plan.scheme,
             plan.device,
@@ -186,32 +116,19 @@ def write_image(
     return header
 
 
-def _hard(store: Store) -> DigitalStore:
-    """Return a store of hard decisions, whose levels robust cells have."""
-    if not isinstance(store, DigitalStore):
-        raise InputError("robust cells need a store of hard decisions; plan with another scheme")
-    return store
-
-
-def _bytes(weights: Weights, tensor: TensorPlan) -> tuple[NDArray[np.uint8], int]:
-    """Return the bytes of a tensor that is stored digitally, and how many of them are scales."""
-    if tensor.kind == "raw":
-        return weights.raw(tensor.info.name), 0
-    number_format = NUMBER_FORMATS[tensor.kind]
-    values = finite_weights(weights, tensor.info.name)
-    try:
-        return number_format.encode(values), number_format.side(tensor.info.shape)
-    except InputError as error:
-        raise InputError(f"tensor {tensor.info.name!r}: {error}") from None
-
-
-def _analog_levels(
-    rows: NDArray[np.float32], code: AnalogCode, channel: Channel
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the levels of the analog code, a run of weights at a time."""
-    tables = tables_of(code, channel, channel)
-    step = max(_RUN_WEIGHTS // rows.shape[1], 1)
-    for first in range(0, len(rows), step):
-        for left in range(0, rows.shape[1], _RUN_WEIGHTS):
-            part = rows[first : first + step, left : left + _RUN_WEIGHTS]
-            yield encode_rows(part, code.classes(part), code, tables, first)
+def _blocks(weights: Weights, tensor: TensorPlan, design: Design) -> Iterator[Block]:
+    """Yield what becomes of a tensor."""
+    name = tensor.info.name
+    if tensor.code is not None:
+        yield from tensor.code.encode(as_rows(finite_weights(weights, name)), design)
+    elif tensor.kind == RAW:
+        yield Block(Part.WEIGHTS, weights.raw(name))
+    else:
+        number_format = NUMBER_FORMATS[tensor.kind]
+        side = number_format.side(tensor.info.shape)
+        try:
+            data = number_format.encode(finite_weights(weights, name))
+        except InputError as error:
+            raise InputError(f"tensor {name!r}: {error}") from None
+        yield Block(Part.SIDE, data[:side])
+        yield Block(Part.WEIGHTS, data[side:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from softcell.search.recipe import Recipe
+from softcell.search.trial import Trial
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +64,7 @@ def trials_table(trials: Sequence[Mapping[str, Any]]) -> Table:
         verdict = trial["verdict"]
         drop, divergence = verdict["drop"], verdict["divergence"]
         table.add_row(
-            str(Recipe.of(trial["recipe"])),
+            str(Trial.of(trial, "trial").recipe),
             "search" if trial["inputs"] == 0 else "others",
             f"{trial['cells_per_weight']:.3f}",
             _MISSING if drop is None else f"{100 * drop:.2f}",

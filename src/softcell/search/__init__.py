@@ -2,16 +2,15 @@
 
 from softcell.search.goal import Goal
 from softcell.search.judge import Judge, OutputJudge, OwnJudge, Verdict, module_outputs
-from softcell.search.network import Network, Subject, write_planned
 from softcell.search.optimise import Outcome, Search
 from softcell.search.recipe import Recipe
+from softcell.search.subject import Subject
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
 
 __all__ = [
     "Goal",
     "Judge",
-    "Network",
     "Outcome",
     "OutputJudge",
     "OwnJudge",
@@ -22,5 +21,4 @@ __all__ = [
     "Verdict",
     "Workshop",
     "module_outputs",
-    "write_planned",
 ]

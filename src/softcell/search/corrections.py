@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import Progress
 from softcell.curvature import Calibration
 from softcell.image.closed_loop import Correct, WrittenNetwork
+from softcell.progress import Progress
 from softcell.search.explanation import losses
 from softcell.search.judge import FEW, Judge
 

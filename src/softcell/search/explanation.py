@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import as_rows
 from softcell.curvature import Calibration
 from softcell.feedback.loop import weighted_error
 from softcell.image.cell_image import ImageHeader
 from softcell.image.closed_loop import WrittenNetwork
+from softcell.weights.finite import as_rows
 
 
 def losses(written: WrittenNetwork, calibration: Calibration) -> dict[str, float]:

@@ -186,7 +186,7 @@ def tempered(logits: Tensor, accuracy: float) -> Tensor:
         middle = (low + high) / 2
         sure = (logits / 2.0**middle).softmax(dim=1).max(dim=1).values.mean()
         low, high = (middle, high) if float(sure) > accuracy else (low, middle)
-    return (logits / 2.0**high).softmax(dim=1)
+    return torch.softmax(logits / 2.0**high, dim=1)
 
 
 def _logits(outputs: Tensor) -> Tensor:

@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from softcell.allocate.plan import Plan
-from softcell.allocate.survey import Progress
-from softcell.codes.schemes import COARSE_TO_FINE
+from softcell.allocate.plan_file import save_plan
 from softcell.devices import Device
 from softcell.errors import InfeasibleError
 from softcell.image.cell_image import ImageHeader
+from softcell.network import Network, write_network
+from softcell.progress import Progress
 from softcell.search.corrections import GroupError, factors, group_errors
 from softcell.search.goal import Goal
 from softcell.search.judge import CONFIRM, SEARCH
-from softcell.search.network import Network, Subject, write_planned
-from softcell.search.recipe import Recipe, first_recipe, variations
+from softcell.search.recipe import OPEN_LOOK_UP, Recipe, first_recipe, variations
+from softcell.search.subject import Subject
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
 
@@ -61,7 +62,6 @@ class Outcome:
         trials: All that was tried, in order.
         groups: Predicted and measured divergence by groups of layers; empty if not measured.
         network: The network.
-        loop: Whether it goes through the feedback loop.
     """
 
     plan: Plan
@@ -70,7 +70,6 @@ class Outcome:
     trials: tuple[Trial, ...] = field(repr=False)
     groups: tuple[GroupError, ...] = field(repr=False)
     network: Network = field(repr=False)
-    loop: bool
 
     def write(self, path: Path | str, *, seed: int = 0) -> ImageHeader:
         """Write the network to a cell image, and to the simulated chip of a seed.
@@ -79,8 +78,11 @@ class Outcome:
             path: Image to write.
             seed: Which chip, for codes whose cells are verified.
         """
-        recipe = self.best.recipe
-        return write_planned(self.network, self.plan, recipe, path, loop=self.loop, seed=seed)[0]
+        return write_network(self.network, self.plan, path, seed=seed)[0]
+
+    def save(self, path: Path | str) -> None:
+        """Keep the plan in a file, for `load_plan` and `softcell write --plan`."""
+        save_plan(path, self.plan)
 
 
 class Search:
@@ -121,7 +123,7 @@ class Search:
         self.workshop = Workshop(subject, device, goal, progress=progress)
         self.first = replace(first_recipe(goal.decoder), verify_reads=verify_reads)
         if not self.first.digital and not self.workshop.loops(self.first):
-            self.first = replace(self.first, scheme=COARSE_TO_FINE)
+            self.first = replace(self.first, scheme=OPEN_LOOK_UP)
         self.goal, self.trials = goal, list[Trial]()
         self.groups: tuple[GroupError, ...] = ()
         self._known = {_key(trial): trial for trial in known}
@@ -278,7 +280,7 @@ class Search:
         near = [t for t in self.trials if t.inputs == SEARCH]
         target = min(near, key=lambda t: abs(np.log(max(t.score, 1e-9)))).target if near else 1.0
         plan = workshop.plan(plain, target)
-        _, _, written = workshop.write(plain, plan, self._first - 1)
+        _, _, written = workshop.write(plan, self._first - 1)
         if written is None or subject.calibration is None:
             return
         with workshop.weights(plain) as weights:
@@ -303,10 +305,8 @@ class Search:
             score = max(trial.score, confirmed.score)
             if not self.goal.measured or score <= 1:
                 plan = self.plan_of(trial)
-                subject, loop = self.workshop.subject, self.workshop.loops(trial.recipe)
-                return Outcome(
-                    plan, trial, confirmed, tuple(self.trials), self.groups, subject, loop
-                )
+                of = trial, confirmed, tuple(self.trials), self.groups, self.workshop.subject
+                return Outcome(plan, *of)
             most = self.goal.max_cells or MOST_CELLS
             more = max(score ** (turn / _SLOPE), 1 + 0.02 * turn) * trial.target
             if trial.target >= most:

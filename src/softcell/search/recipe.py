@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from softcell.allocate import Procedure
 from softcell.codes.entropy.plan.curves import Quantiser
-from softcell.codes.schemes import PACKED, parse_scheme
-from softcell.errors import FormatError, InputError
+from softcell.codes.schemes import LOOP_DEFAULT, parse_scheme
+from softcell.errors import InputError
 
 STRONG_DIGITAL = "strong-digital"
+
+OPEN_LOOK_UP = "coarse-to-fine"
+"""Scheme of a search for look-up alone, where cells cannot be read while they are written."""
 
 _SHARE = 0.5
 """Share of the shift layer after layer that is tried: half of it serves best."""
@@ -78,24 +81,18 @@ class Recipe:
     @property
     def digital(self) -> bool:
         """Whether all is stored error-free, so that every chip gives the same weights."""
-        return parse_scheme(self.scheme).entropy_coded
+        return parse_scheme(self.scheme).digital
 
-    def values(self) -> dict[str, Any]:
-        """Return plain values, for a file."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Recipe:
-        """Return the recipe of plain values.
-
-        Raises:
-            FormatError: They are those of no recipe.
-        """
-        known = {each.name for each in fields(cls)}
-        try:
-            return cls(**{name: value for name, value in values.items() if name in known})
-        except (TypeError, ValueError, AttributeError, InputError) as error:
-            raise FormatError(f"a recipe of a plan is not as expected ({error})") from None
+    def procedure(self, *, loop: bool) -> Procedure:
+        """Return how a network is written by this recipe, through the feedback loop or not."""
+        if not loop:
+            return Procedure()
+        return Procedure(
+            loop=True,
+            verify_reads=self.verify_reads,
+            sequential=self.sequential,
+            sparsity=self.sparsity,
+        )
 
     def __str__(self) -> str:
         parts = [self.scheme]
@@ -118,7 +115,7 @@ def first_recipe(decoder: str) -> Recipe:
     """
     if decoder not in DECODERS:
         raise InputError(f"the decoder is one of {', '.join(DECODERS)}, got {decoder!r}")
-    return Recipe(STRONG_DIGITAL if decoder == "any" else PACKED)
+    return Recipe(STRONG_DIGITAL if decoder == "any" else LOOP_DEFAULT)
 
 
 def variations(recipe: Recipe, *, loop: bool, module: bool) -> list[dict[str, Any]]:

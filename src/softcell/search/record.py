@@ -1,18 +1,19 @@
-"""What a search keeps in its plan file: how to write the network by it, and how it was found."""
+"""What a search keeps in its plan file: what it was asked for, and how the plan was found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from softcell.allocate.plan import Plan
-from softcell.allocate.plan_file import PlanFile, load_plan, save_plan
+from softcell.allocate import Plan
+from softcell.allocate.plan_file import load_plan, save_plan
 from softcell.devices import Device
 from softcell.errors import FormatError, InputError
+from softcell.network import Network
+from softcell.records import record_of, values_of
 from softcell.search.goal import Goal
-from softcell.search.network import Network
 from softcell.search.optimise import Search
 from softcell.search.recipe import Recipe
 from softcell.search.trial import Trial
@@ -20,56 +21,57 @@ from softcell.search.trial import Trial
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """How a planned network is written.
+    """What a plan was made for.
 
     Args:
         recipe: The recipe.
-        loop: Whether it goes through the feedback loop.
         task: Name of the task that the plan was made for; "" for a network of the user's own.
         model: Name of the task's network; or "".
         goal: What was asked for, in words.
-        keep: Names of tensors that are stored as they are.
     """
 
     recipe: Recipe
-    loop: bool
     task: str = ""
     model: str = ""
     goal: str = ""
-    keep: tuple[str, ...] = ()
-
-    def values(self) -> dict[str, Any]:
-        """Return plain values, for a file."""
-        return {
-            "recipe": self.recipe.values(),
-            "loop": self.loop,
-            "task": self.task,
-            "model": self.model,
-            "goal": self.goal,
-            "keep": list(self.keep),
-        }
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> PlanSettings:
-        """Return the settings of plain values.
+    def of(cls, plan: Plan) -> PlanSettings:
+        """Return the settings of a plan.
 
         Raises:
-            FormatError: They are those of no plan of a search.
+            FormatError: It has none of a search or a training.
         """
-        try:
-            given = dict(values)
-            keep = tuple(given.pop("keep", ()))
-            settings = cls(recipe=Recipe.of(given.pop("recipe")), keep=keep, **given)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise FormatError(f"the plan's settings are not as expected ({error})") from None
-        texts = settings.task, settings.model, settings.goal, *settings.keep
-        if not isinstance(settings.loop, bool) or not all(isinstance(t, str) for t in texts):
-            raise FormatError("the plan's settings are of other types than expected")
-        return settings
+        settings = plan.settings
+        if not isinstance(settings.get("recipe"), dict):
+            raise FormatError("the plan's settings say no recipe; it is none of a search")
+        # A recipe may be of a version that knew more.
+        recipe = record_of(Recipe, settings["recipe"], "settings.recipe", optional=True, rest=True)
+        about = {name: value for name, value in settings.items() if name != "recipe"}
+        named = record_of(_About, about, "settings", optional=True, rest=True)
+        return cls(recipe, **values_of(named))
 
 
-def keep_plan(
-    path: Path | str,
+@dataclass(frozen=True)
+class _About:
+    """The settings without the recipe."""
+
+    task: str = ""
+    model: str = ""
+    goal: str = ""
+
+
+def task_of(plan: Plan) -> tuple[str, str]:
+    """Return the names of the task and the model that a plan was made for; "" for others.
+
+    Raises:
+        FormatError: They are no names.
+    """
+    about = record_of(_About, dict(plan.settings), "settings", optional=True, rest=True)
+    return about.task, about.model
+
+
+def plan_of_search(
     search: Search,
     trial: Trial,
     plan: Plan,
@@ -78,11 +80,10 @@ def keep_plan(
     task: str = "",
     model: str = "",
     report: Mapping[str, Any] | None = None,
-) -> None:
-    """Write the best plan so far, and all that was tried.
+) -> Plan:
+    """Return a plan with what was asked for and all that was tried.
 
     Args:
-        path: Plan file.
         search: The search.
         trial: The plan's trial.
         plan: The plan.
@@ -91,9 +92,7 @@ def keep_plan(
         model: Name of its network.
         report: More to tell of the plan: a table by layer, how it was confirmed.
     """
-    loop = search.workshop.loops(trial.recipe)
-    keep = tuple(sorted(search.workshop.subject.keep))
-    settings = PlanSettings(trial.recipe, loop, task, model, str(search.goal), keep)
+    settings = PlanSettings(trial.recipe, task, model, str(search.goal))
     told = {
         "asked": _asked(search.workshop.subject, search.goal),
         "best": trial.values(),
@@ -101,7 +100,12 @@ def keep_plan(
         "groups": [each.values() for each in search.groups],
         **(report or {}),
     }
-    save_plan(path, PlanFile(plan, network, settings.values(), told))
+    return replace(plan, network=network, settings=values_of(settings), report=told)
+
+
+def keep_plan(path: Path | str, search: Search, trial: Trial, plan: Plan, **about: Any) -> None:
+    """Write the best plan so far, and all that was tried; further arguments of `plan_of_search`."""
+    save_plan(path, plan_of_search(search, trial, plan, **about))
 
 
 def tried(
@@ -120,22 +124,22 @@ def tried(
         InputError: The search was for another network, device or goal.
         FormatError: The file is no plan of a search.
     """
-    file = load_plan(path)
-    asked, found = file.report.get("asked"), file.report.get("tried")
+    plan = load_plan(path)
+    asked, found = plan.report.get("asked"), plan.report.get("tried")
     if not isinstance(found, list):
         raise FormatError(f"{path} does not say what was tried; leave out --resume")
     other = None
-    if file.network != digest:
+    if plan.network != digest:
         other = "another network"
-    elif file.plan.device.definition() != device.definition():
-        other = f"the device {file.plan.device.name}"
+    elif plan.device != device:
+        other = f"the device {plan.device.name}"
     elif asked != _asked(network, goal):
         other = "another goal, other ages or other tensors to keep"
     if other is not None:
         raise InputError(
             f"{path} is of a search for {other}; leave out --resume, or name another file"
         )
-    return [Trial.of(each) for each in found]
+    return [Trial.of(each, f"report.tried[{i}]") for i, each in enumerate(found)]
 
 
 def _asked(network: Network, goal: Goal) -> dict[str, Any]:

@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softcell.allocate.survey import Progress
 from softcell.curvature import Calibration, calibrate
 from softcell.errors import InputError
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
-from softcell.evaluate.sensitivity import calibration_images, task_calibration
+from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
 from softcell.feedback import DriftCorrection, SequentialWrite
-from softcell.image.closed_loop import Sequence
+from softcell.image.closed_loop import LayerAfterLayer
+from softcell.network import Network
+from softcell.progress import Progress
 from softcell.search.judge import (
     CONFIRM,
     FEW,
@@ -30,11 +31,9 @@ from softcell.search.judge import (
     State,
     module_outputs,
 )
-from softcell.search.network import Network, Subject
+from softcell.search.subject import Subject
 from softcell.weights import StateDictWeights, Weights
 
-_JUDGED, _LARGE_JUDGED = 2000, 200
-_SEQUENCE, _LARGE_SEQUENCE = 300, 60
 _SEQUENCE_SEED = 2
 _SEEDS = {SEARCH: 3, CONFIRM: 4, FEW: 5}
 
@@ -60,12 +59,11 @@ def task_subject(
         keep: Names of tensors that are stored as they are.
         progress: Called while the curvature is computed.
     """
-    large = task.name == "imagenet"
     state = task.state_dict() if source is None else _read(source)
-    count = images or (_LARGE_JUDGED if large else _JUDGED)
+    count = images or task.counts.judged
     module = task.module()
     judge = OutputJudge(
-        module_outputs(module, batch=4 if large else 50),
+        module_outputs(module, batch=task.counts.together),
         state,
         lambda inputs: task.validation(
             max(count // 4, 1) if inputs == FEW else count, seed=_SEEDS[inputs]
@@ -85,20 +83,16 @@ def task_network(
 ) -> Network:
     """Return a task's network, to be written; arguments as for `task_subject`."""
     state = task.state_dict() if source is None else _read(source)
-    count = _LARGE_SEQUENCE if task.name == "imagenet" else _SEQUENCE
 
-    def counted(done: int, total: int) -> None:
-        if progress:
-            progress("calibration images", done, total)
-
-    def sequence(share: float) -> Sequence:
+    def sequence(share: float) -> LayerAfterLayer:
         module = with_weights(TASKS[task.name][task.model].network, state)
-        return SequentialWrite(module, task.calibration(count, seed=_SEQUENCE_SEED), share=share)
+        images = task.calibration(task.counts.sequence, seed=_SEQUENCE_SEED)
+        return SequentialWrite(module, images, share=share)
 
     return Network(
         source=source or (lambda: StateDictWeights(state)),
         calibration=task_calibration(
-            task, state=state, count=calibration_images(task), progress=counted
+            task, state=state, count=task.counts.curvature, progress=progress
         ),
         correct=task_correction(task, state=state),
         sequence=sequence,
@@ -127,7 +121,7 @@ def own_network(
     calibration: Calibration | None = None,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     keep: frozenset[str] = frozenset(),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Network:
     """Return a user's network, to be written.
 
@@ -139,7 +133,7 @@ def own_network(
             without these the network is stored without the feedback loop.
         sensitivity: Diagonal Fisher information, where there is no calibration.
         keep: Names of tensors that are stored as they are.
-        progress: Called with (inputs done, inputs in all) while the curvature is computed.
+        progress: Called while the curvature is computed.
     """
     if module is None or learnt is None:
         return Network(source=source, calibration=calibration, sensitivity=sensitivity, keep=keep)
@@ -148,7 +142,7 @@ def own_network(
         with source() as weights:
             calibration = _named(calibration, frozenset(weights.names))
 
-    def sequence(share: float) -> Sequence:
+    def sequence(share: float) -> LayerAfterLayer:
         return SequentialWrite(module, learnt, share=share)
 
     return Network(
@@ -170,7 +164,7 @@ def own_subject(
     calibration: Calibration | None = None,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     keep: frozenset[str] = frozenset(),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Subject:
     """Return a user's network, to be searched for; further arguments as for `own_network`.
 

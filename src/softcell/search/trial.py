@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from softcell.errors import FormatError
+from softcell.records import record_of, require_keys, values_of
 from softcell.search.judge import SEARCH, Verdict
 from softcell.search.recipe import Recipe
 
@@ -41,27 +40,37 @@ class Trial:
 
     def values(self) -> dict[str, Any]:
         """Return plain values, for a file."""
+        values = values_of(self)
         divergence = self.verdict.divergence
-        finite = None if divergence is None or not np.isfinite(divergence) else divergence
-        values = asdict(self) | {"recipe": self.recipe.values()}
-        values["verdict"]["divergence"] = finite
+        if divergence is not None and not np.isfinite(divergence):
+            values["verdict"]["divergence"] = None
         return values | {"score": self.score if np.isfinite(self.score) else None}
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Trial:
+    def of(cls, values: Any, where: str) -> Trial:
         """Return the trial of plain values.
 
         Raises:
             FormatError: They are those of no trial.
         """
-        try:
-            given = dict(values)
-            score = given.pop("score")
-            return cls(
-                recipe=Recipe.of(given.pop("recipe")),
-                verdict=Verdict(**given.pop("verdict")),
-                score=float("inf") if score is None else float(score),
-                **given,
-            )
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise FormatError(f"a trial in the plan is not as expected ({error})") from None
+        require_keys(values, ("recipe", "score"), where)
+        given = dict(values)
+        recipe = record_of(Recipe, given.pop("recipe"), f"{where}.recipe", optional=True, rest=True)
+        lost = given["score"] is None
+        rest = record_of(_Measured, given | ({"score": 0.0} if lost else {}), where, optional=True)
+        trial = cls(recipe=recipe, **{name: getattr(rest, name) for name in given})
+        return replace(trial, score=float("inf")) if lost else trial
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A trial without its recipe."""
+
+    target: float
+    cells_per_weight: float
+    verdict: Verdict
+    predicted: float | None
+    score: float
+    inputs: int = SEARCH
+    chips: int = 1
+    first_seed: int = 0

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.plan import Plan, make_plan
-from softcell.allocate.survey import Progress, survey
+from softcell.allocate import Plan, Procedure
+from softcell.allocate.survey import survey
 from softcell.codes.entropy.plan.curves import EntropyCurves
 from softcell.codes.entropy.plan.loop import entropy_curves
 from softcell.codes.schemes import parse_scheme
@@ -22,11 +22,13 @@ from softcell.image.cell_image import CellImage, ImageHeader
 from softcell.image.closed_loop import WrittenNetwork
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
+from softcell.network import opened, plan_network, write_network
+from softcell.progress import Progress
 from softcell.search.explanation import losses
 from softcell.search.goal import Goal
 from softcell.search.judge import SEARCH, Verdict
-from softcell.search.network import Subject, opened, write_planned
 from softcell.search.recipe import Recipe
+from softcell.search.subject import Subject
 from softcell.search.trial import Trial
 from softcell.weights import Weights
 
@@ -61,9 +63,13 @@ class Workshop:
         """Return whether a network goes through the feedback loop by this recipe."""
         return self.subject.calibration is not None and (recipe.digital or self.goal.verify)
 
+    def procedure(self, recipe: Recipe) -> Procedure:
+        """Return how a network is written by a recipe."""
+        return recipe.procedure(loop=self.loops(recipe))
+
     def weights(self, recipe: Recipe) -> AbstractContextManager[Weights]:
         """Open the network as it is stored by a recipe."""
-        return opened(self.subject, recipe, loop=self.loops(recipe))
+        return opened(self.subject, self.procedure(recipe))
 
     def plan(self, recipe: Recipe, cells_per_weight: float) -> Plan:
         """Make a plan.
@@ -76,35 +82,32 @@ class Workshop:
             calibration = calibration.scaled(self.corrections)
         if calibration is not None and not recipe.by_row:
             calibration = calibration.by_tensor()
-        with self.weights(recipe) as weights:
-            curves = None
-            if calibration is not None and recipe.digital:
-                curves = self._curves_of(recipe, weights, calibration)
-            return make_plan(
-                weights,
-                self.device,
-                recipe.scheme,
-                cells_per_weight=cells_per_weight,
-                age_seconds=self.goal.ages,
-                sensitivity=self.subject.sensitivity,
-                vector_bits=recipe.vector_bits,
-                calibration=calibration,
-                verify_reads=recipe.verify_reads,
-                quantiser=recipe.quantiser,
-                curves=curves,
-                keep=self.subject.keep,
-                progress=self._progress,
-            )
+        curves = None
+        if calibration is not None and recipe.digital:
+            curves = self._curves_of(recipe, calibration)
+        return plan_network(
+            self.subject,
+            self.device,
+            recipe.scheme,
+            cells_per_weight=cells_per_weight,
+            ages=self.goal.ages,
+            procedure=self.procedure(recipe),
+            vector_bits=recipe.vector_bits,
+            calibration=calibration,
+            quantiser=recipe.quantiser,
+            curves=curves,
+            progress=self._progress,
+        )
 
     def write(
-        self, recipe: Recipe, plan: Plan, seed: int
+        self, plan: Plan, seed: int
     ) -> tuple[dict[str, NDArray[Any]], ImageHeader, WrittenNetwork | None]:
         """Write the network to a chip, and read it at the last of its ages."""
-        states, header, written = self._written(recipe, plan, seed)
+        states, header, written = self._written(plan, seed)
         return states[0], header, written
 
     def _written(
-        self, recipe: Recipe, plan: Plan, seed: int
+        self, plan: Plan, seed: int
     ) -> tuple[list[dict[str, NDArray[Any]]], ImageHeader, WrittenNetwork | None]:
         """Write the network to a chip; read it at the last of its ages, and at the first if that is
         another.
@@ -112,14 +115,8 @@ class Workshop:
         ages = self.goal.ages
         with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
             path = Path(folder) / "image.cells"
-            header, written = write_planned(
-                self.subject,
-                plan,
-                recipe,
-                path,
-                loop=self.loops(recipe),
-                seed=seed,
-                progress=self._progress,
+            header, written = write_network(
+                self.subject, plan, path, seed=seed, progress=self._progress
             )
             with CellImage(path) as image:
                 states = []
@@ -147,7 +144,7 @@ class Workshop:
         verdicts, taken, predicted = [], [], None
         # All that is stored error-free is the same on every chip.
         for seed in range(first_seed, first_seed + (1 if recipe.digital else chips)):
-            states, header, written = self._written(recipe, plan, seed)
+            states, header, written = self._written(plan, seed)
             if written is not None and self.subject.calibration is not None:
                 predicted = sum(losses(written, self.subject.calibration).values())
             judged = [self.subject.judge(state, inputs) for state in states]
@@ -158,21 +155,21 @@ class Workshop:
         of = recipe, cells_per_weight, float(np.mean(taken)), verdict, predicted, score
         return Trial(*of, inputs, chips, first_seed), plan
 
-    def _curves_of(
-        self, recipe: Recipe, weights: Weights, calibration: Calibration
-    ) -> EntropyCurves:
+    def _curves_of(self, recipe: Recipe, calibration: Calibration) -> EntropyCurves:
         """Return curves that are kept from plan to plan."""
         key = replace(Recipe(), **{name: getattr(recipe, name) for name in _CURVES})
-        if key not in self._curves:
+        if key in self._curves:
+            return self._curves[key]
+        with self.weights(recipe) as weights:
             surveys = survey(
                 weights,
                 parse_scheme(recipe.scheme),
                 sensitivity=calibration.fisher or self.subject.sensitivity,
                 keep=self.subject.keep,
             )
-            analog = tuple(s for s in surveys if s.kind == "analog")
+            matrices = tuple(s for s in surveys if s.coded)
             self._curves[key] = entropy_curves(
-                weights, analog, calibration, recipe.quantiser, self._progress
+                weights, matrices, calibration, recipe.quantiser, self._progress
             )
         return self._curves[key]
 

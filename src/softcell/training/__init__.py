@@ -1,17 +1,25 @@
 """Training through the storage that a network will live in."""
 
 from softcell.training.checkpoint import read_checkpoint, write_checkpoint
-from softcell.training.few_cells import train_for_cells
 from softcell.training.grid_plan import plan_of_grid
 from softcell.training.image_batches import ImageBatches
+from softcell.training.loader_batches import InputBatches, LoaderBatches
 from softcell.training.matrix_steps import eight_bits
 from softcell.training.noisy import NoisyStorage
-from softcell.training.objectives import CrossEntropy, Distillation, Mixture, Objective
+from softcell.training.objectives import (
+    CrossEntropy,
+    Distillation,
+    LabelLoss,
+    Mixture,
+    Objective,
+)
+from softcell.training.own_network import train_for_cells
 from softcell.training.pruning import GradualPruning
 from softcell.training.quantised import QuantisedStorage
-from softcell.training.settings import FewCells, settings_for
+from softcell.training.settings import FewCells, own_settings, settings_for
 from softcell.training.storage import FloatStorage, Storage
 from softcell.training.stored_weights import StoredWeights
+from softcell.training.task_network import train_task
 from softcell.training.trained_network import TrainedNetwork, trained_networks
 from softcell.training.trained_results import measure_trained
 from softcell.training.trainer import StoredTraining, TrainingProgress, train_stored
@@ -24,6 +32,9 @@ __all__ = [
     "FloatStorage",
     "GradualPruning",
     "ImageBatches",
+    "InputBatches",
+    "LabelLoss",
+    "LoaderBatches",
     "Mixture",
     "NoisyStorage",
     "Objective",
@@ -36,11 +47,13 @@ __all__ = [
     "WrittenStorage",
     "eight_bits",
     "measure_trained",
+    "own_settings",
     "plan_of_grid",
     "read_checkpoint",
     "settings_for",
     "train_for_cells",
     "train_stored",
+    "train_task",
     "trained_networks",
     "write_checkpoint",
 ]

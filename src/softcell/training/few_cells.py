@@ -1,4 +1,4 @@
-"""Train the network of a task for few cells, from the best plan without training."""
+"""Train a network for few cells, from the best plan without training."""
 
 from __future__ import annotations
 
@@ -7,31 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from softcell.allocate.plan import Plan
-from softcell.allocate.plan_file import PlanFile
-from softcell.allocate.survey import Progress
-from softcell.atomic_file import AtomicFile
 from softcell.codes.entropy.code import EntropyCode
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
-from softcell.evaluate.correction import task_correction
-from softcell.evaluate.datasets import DATASETS
-from softcell.evaluate.models import TASKS
-from softcell.evaluate.networks import with_weights
-from softcell.evaluate.tasks import Task, load_task
+from softcell.progress import Progress
+from softcell.records import values_of
 from softcell.search import Recipe
 from softcell.search.goal import NOW
+from softcell.search.judge import State
 from softcell.search.record import PlanSettings
 from softcell.training.grid_plan import plan_of_grid
-from softcell.training.image_batches import ImageBatches
-from softcell.training.matrix_steps import State
-from softcell.training.objectives import CrossEntropy, Distillation, Mixture
+from softcell.training.problem import Problem, machine
 from softcell.training.quantised import QuantisedStorage
 from softcell.training.settings import FewCells
 from softcell.training.start import VECTOR_BITS, Start, start_from, start_of
@@ -39,23 +31,15 @@ from softcell.training.storage import FloatStorage, Storage
 from softcell.training.stored_weights import StoredWeights
 from softcell.training.trained_network import TrainedNetwork
 from softcell.training.trainer import StoredTraining, TrainingProgress, train_stored
+from softcell.training.training_log import TrainingLog, without_parts
 from softcell.training.written import WrittenStorage
 
 _SPARE = 0.02
 """Part of the cells that training does without, since it ends near its target, not on it."""
 
 
-def left_files(checkpoint: Path) -> list[Path]:
-    """Return the files that an interrupted training may leave, those that are there.
-
-    They are the checkpoint, that of the training without the parts that go, and the log.
-    """
-    each = [checkpoint, _without_parts(checkpoint), _log_file(checkpoint)]
-    return [path for path in each if path.exists()]
-
-
-def train_for_cells(
-    task: Task,
+def train_problem(
+    problem: Problem,
     device: Device,
     settings: FewCells,
     *,
@@ -69,7 +53,7 @@ def train_for_cells(
     told: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> TrainedNetwork:
-    """Train a task's network such that strong digital storage takes few cells.
+    """Train a network such that strong digital storage takes few cells.
 
     It starts from a plan made without training, as the joint search makes them: weights quantised
     through the feedback loop, each row with the step that its sensitivity asks for. (If parts of
@@ -78,34 +62,36 @@ def train_for_cells(
     quantisation, steps too, the price of a bit steered such that the network ends at the number of
     cells that was asked for.
 
+    `train_task` makes the problem of a task's network, `train_for_cells` that of a user's own.
+
     Args:
-        task: The task; its test images are not used.
+        problem: The network, what it learns from and what it aims at.
         device: The device.
         settings: The settings.
         name: Name of the trained network.
         command: Command that it is made by, for the record.
         ages: Ages at which the cells are read.
-        seed: Seed of the images' order and variation.
+        seed: Seed of what is random within the network (dropout).
         source: Network of an earlier training to go on from, in place of a plan; parts that went
-            then stay away.
+            then stay away. `require_source` says whether it may be one.
         checkpoint: File that keeps the state of the training; the log is kept beside it.
         resume: Go on from it, if it is there.
         told: Called with each line of the log.
         progress: Called as the work goes on.
 
     Raises:
-        InputError: The checkpoint is of another training, the source is of another task's network,
-            of other codes or comes with parts that are yet to go, or the data are missing.
+        InputError: The checkpoint is of another training, or the data are missing.
         InfeasibleError: There are too few cells for what is stored besides the matrices.
         SoftcellError: The training diverged.
     """
-    if source is not None:
-        _require_same(source, task, settings)
-    log = _Log(checkpoint and _log_file(checkpoint), resume, told, source.log if source else ())
+    before = source.log if source else ()
+    log = TrainingLog(checkpoint, resume=resume, told=told, before=before)
     say = log.say
+    # A checkpoint also holds what was written, which is of one number of cells and one device.
+    origin = source.digest if source else ""
     course = _Course(
-        *(task, settings, device, ages),
-        source=source.digest if source else "",
+        problem,
+        f"{problem.about}, {device.name}, {ages}, {settings}, {origin}",
         seed=seed,
         resume=resume,
         say=say,
@@ -115,10 +101,12 @@ def train_for_cells(
         begun = start_from(source)
         say(f"on from {begun.cells:.4f} cells per weight")
     else:
-        begun = _begin(task, device, ages, settings, course, checkpoint, progress)
+        begun = _begin(problem, device, ages, settings, course, checkpoint, progress)
         say(f"start: {begun.cells:.4f} cells per weight without training through storage")
-    module = with_weights(TASKS[task.name][task.model].network, begun.latent)
+    module = problem.with_weights(begun.latent)
     stored = StoredWeights(module, lambda matrix, weight: _storage(begun, matrix, weight, settings))
+    # What has gone stays away, also where everything else is trained.
+    stored.drop([matrix for matrix in stored.names if not begun.latent[matrix].any()])
     through = settings.matrices
     training = StoredTraining(
         steps=course.steps(settings.epochs),
@@ -130,88 +118,63 @@ def train_for_cells(
         bfloat16=settings.bfloat16,
         storage_rate=settings.storage_rate,
     )
-    course.run(stored.to(course.machine), training, checkpoint)
-    plan = _plan(stored.to("cpu"), begun, device, ages)
+    course.run(stored.to(machine()), training, checkpoint)
+    state, plan = _planned(stored.to("cpu"), begun, device, ages)
     say(f"trained: {plan.target:.4f} cells per weight")
     stays = Recipe(states=begun.states, trade_off=0.0, vector_bits=VECTOR_BITS)
     goal = f"{settings.cells:g} cells per weight, by training"
-    about = PlanSettings(stays, False, task.name, task.model, goal)
-    file = PlanFile(plan, "", about.values(), {})
-    state = _decoded(stored.state(), plan)
-    return TrainedNetwork(name, task.name, task.model, state, file, command, seed, tuple(log.lines))
+    about = PlanSettings(stays, problem.task, problem.model, goal)
+    plan = replace(plan, settings=values_of(about))
+    seen = _decoded(state, plan)
+    return TrainedNetwork(
+        name, problem.task, problem.model, seen, plan, command, seed, tuple(log.lines)
+    )
 
 
-def _without_parts(checkpoint: Path) -> Path:
-    return checkpoint.with_stem(f"{checkpoint.stem}.drop")
+def require_source(source: TrainedNetwork, settings: FewCells, *, task: str, model: str) -> None:
+    """Require that a training may go on from a network that was trained before.
 
+    Args:
+        source: The network.
+        settings: Settings of the training.
+        task: Name of the task whose network is to be trained; "" for a network of one's own.
+        model: Name of that network; or "".
 
-def _log_file(checkpoint: Path) -> Path:
-    return checkpoint.with_suffix(".log")
-
-
-class _Log:
-    """Lines of a training, kept in a file as they are told, so that a resumed one has them all."""
-
-    def __init__(
-        self,
-        path: Path | None,
-        resume: bool,
-        told: Callable[[str], None] | None,
-        before: tuple[str, ...],
-    ) -> None:
-        self._path, self._told = path, told
-        self.lines = list(before)
-        if path is not None and resume and path.exists():
-            self.lines = path.read_text(encoding="utf-8").splitlines()
-        self._told_before = set(self.lines[len(before) :])
-
-    def say(self, line: str) -> None:
-        """Add a line. One that a training says again when it is resumed is there already."""
-        if self._told:
-            self._told(line)
-        if line in self._told_before:
-            return
-        self.lines.append(line)
-        if self._path is not None:
-            file = AtomicFile(self._path)
-            file.write("".join(f"{each}\n" for each in self.lines).encode())
-            file.commit()
+    Raises:
+        InputError: It is of another task, of other codes, or comes with parts that are yet to go.
+    """
+    if (source.task, source.model) != (task, model):
+        of = f"of {task} {model}" if task else "of your own"
+        found = f"of {source.task} {source.model}" if source.task else "of somebody's own"
+        which = "this task" if task else "this module"
+        raise InputError(f"{source.name} is a network {found}, not {of}; go on with one of {which}")
+    coded = {t.info.name for t in source.plan.tensors if isinstance(t.code, EntropyCode)}
+    others = [name for name, v in source.state.items() if v.ndim > 1 and name not in coded]
+    if others:
+        raise InputError(
+            f"{others[0]!r} of {source.name} is not on the steps of an entropy code; go on with a "
+            "network that softcell train has made"
+        )
+    if settings.drop:
+        raise InputError("parts can only go at the start: leave out drop, or begin anew")
 
 
 class _Course:
-    """Trains a task's network, as often as needed, and tells of each epoch."""
+    """Trains the network of a problem, as often as needed, and tells of each epoch."""
 
     def __init__(
         self,
-        task: Task,
-        settings: FewCells,
-        device: Device,
-        ages: Ages,
+        problem: Problem,
+        about: str,
         *,
-        source: str,
         seed: int,
         resume: bool,
         say: Callable[[str], None],
         progress: Progress | None,
     ) -> None:
-        self.machine = "cuda" if torch.cuda.is_available() else "cpu"
-        self._seed, self._resume, self.say, self._progress = seed, resume, say, progress
-        # A checkpoint also holds what was written, which is of one number of cells and one device.
-        self._about = f"{task.name} {task.model}, {device.name}, {ages}, {settings}, {source}"
-        model = TASKS[task.name][task.model]
-        self._batches = ImageBatches(
-            DATASETS[task.name].training(),
-            model.preprocessing,
-            augmentation=replace(model.variation, mix=settings.mix),
-            size=settings.batch,
-            seed=seed,
-        )
-        teachers = [load_task(task.name, each) for each in settings.teachers] or [task]
-        taught = Distillation(
-            *(each.module().to(self.machine) for each in teachers), temperature=settings.temperature
-        )
-        share = settings.labels
-        self._objective = Mixture([(share, CrossEntropy()), (1 - share, taught)])
+        self._batches, self._objective = problem.batches, problem.objective
+        self._about, self._seed, self._resume = about, seed, resume
+        self.say, self._progress = say, progress
 
     def steps(self, epochs: float) -> int:
         """Return the steps of so many epochs."""
@@ -248,25 +211,8 @@ class _Course:
         )
 
 
-def _require_same(source: TrainedNetwork, task: Task, settings: FewCells) -> None:
-    if (source.task, source.model) != (task.name, task.model):
-        raise InputError(
-            f"{source.name} is a network of {source.task} {source.model}, not of {task.name} "
-            f"{task.model}; go on with one of this task"
-        )
-    coded = {t.info.name for t in source.plan.plan.tensors if isinstance(t.code, EntropyCode)}
-    others = [name for name, v in source.state.items() if v.ndim > 1 and name not in coded]
-    if others:
-        raise InputError(
-            f"{others[0]!r} of {source.name} is not on the steps of an entropy code; go on with a "
-            "network that softcell train has made"
-        )
-    if settings.drop:
-        raise InputError("parts can only go at the start: leave out drop, or begin anew")
-
-
 def _begin(
-    task: Task,
+    problem: Problem,
     device: Device,
     ages: Ages,
     settings: FewCells,
@@ -274,30 +220,29 @@ def _begin(
     checkpoint: Path | None,
     progress: Progress | None,
 ) -> Start:
-    """Plan a task's network; if parts of it are to go, that which does without them."""
-    given = task.state_dict()
+    """Plan a network; if parts of it are to go, that which does without them."""
+    given = problem.state
     if settings.drop:
         course.say(f"without {', '.join(settings.drop)}")
-        smaller = _without(task, settings).to(course.machine)
+        smaller = _without(problem, settings).to(machine())
         training = StoredTraining(
             steps=course.steps(settings.drop_epochs),
             learning_rate=settings.drop_rate,
             bfloat16=settings.bfloat16,
         )
-        course.run(smaller, training, checkpoint and _without_parts(checkpoint))
-        given = smaller.to("cpu").state()
-    return start_of(task, device, ages, settings, given=given, progress=progress)
+        course.run(smaller, training, checkpoint and without_parts(checkpoint))
+        given = _named(smaller.to("cpu").state(), problem.state)
+    return start_of(problem, device, ages, settings, given=given, progress=progress)
 
 
-def _without(task: Task, settings: FewCells) -> StoredWeights:
+def _without(problem: Problem, settings: FewCells) -> StoredWeights:
     """Return the float network without the parts that go, corrected for their absence."""
-    state = task.state_dict()
+    state = {name: np.array(values) for name, values in problem.state.items()}
     for name, values in state.items():
         if values.ndim > 1 and any(name.startswith(f"{part}.") for part in settings.drop):
             values[:] = 0
-    state |= task_correction(task)(state)
-    module = with_weights(TASKS[task.name][task.model].network, state)
-    stored = StoredWeights(module, lambda *_: FloatStorage())
+    state |= problem.correct(state)
+    stored = StoredWeights(problem.with_weights(state), lambda *_: FloatStorage())
     stored.drop(settings.drop)
     return stored
 
@@ -323,7 +268,7 @@ def _target(
     stored: StoredWeights, begun: Start, settings: FewCells, device: Device, ages: Ages
 ) -> float:
     """Return the bits of the matrices, over all weights, at the cells that are asked for."""
-    plan = _plan(stored, begun, device, ages)
+    _, plan = _planned(stored, begun, device, ages)
     before = float(stored.bits().detach()) / stored.weights
     # A store takes whole code words: what a cell more or less holds comes from large counts.
     large = 10**6
@@ -337,13 +282,20 @@ def _target(
     return wanted
 
 
-def _plan(stored: StoredWeights, begun: Start, device: Device, ages: Ages) -> Plan:
-    """Return the plan of what was trained."""
+def _planned(
+    stored: StoredWeights, begun: Start, device: Device, ages: Ages
+) -> tuple[dict[str, NDArray[np.float32]], Plan]:
+    """Return what was trained, and its plan."""
     steps = dict(begun.steps)
     for matrix in stored.names:
         storage = stored.storage(matrix)
         if isinstance(storage, QuantisedStorage):
             steps[matrix] = storage.steps().detach().numpy()[:, 0]
-    return plan_of_grid(
-        *(stored.state(), steps, device, ages), states=begun.states, vector_bits=VECTOR_BITS
-    )
+    state = _named(stored.state(), begun.latent)
+    plan = plan_of_grid(*(state, steps, device, ages), states=begun.states, vector_bits=VECTOR_BITS)
+    return state, plan
+
+
+def _named(state: State, names: State) -> dict[str, NDArray[np.float32]]:
+    """Return tensors of several names under the one that storage knows them by."""
+    return {name: values for name, values in state.items() if name in names}

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.lifetime import law_for, store_for
-from softcell.allocate.plan import Plan, TensorPlan
-from softcell.allocate.survey import TensorSurvey, as_rows, survey
+from softcell.allocate.plan import Plan, TensorPlan, law_for
+from softcell.allocate.survey import survey
 from softcell.codes.entropy.code import EntropyCode
-from softcell.codes.number.vector_formats import NUMBER_FORMATS
-from softcell.codes.schemes import STRONG_DIGITAL, parse_scheme
+from softcell.codes.schemes import parse_scheme
+from softcell.codes.store.design import store_for
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.weights import StateDictWeights
+from softcell.weights.finite import as_rows
 
 
 def plan_of_grid(
@@ -60,13 +60,13 @@ def plan_of_grid(
         >>> plan.tensors[0].code
         EntropyCode(step=0.5, states=1, trade_off=0.0, by_column=True)
     """
-    scheme = parse_scheme(STRONG_DIGITAL)
-    store = store_for(scheme, law_for(scheme, device, ages))
+    scheme = parse_scheme("strong-digital")
+    store = store_for(scheme.store, law_for(scheme, device, ages))
     tensors, count = [], 0
     for each in survey(StateDictWeights(state), scheme, vector_bits=vector_bits):
-        if each.kind != "analog":
+        if not each.coded:
             tensors.append(TensorPlan(each.info, each.kind))
-            count += _size(each)
+            count += each.stored_bytes
             continue
         name = each.info.name
         if name not in steps:
@@ -76,17 +76,11 @@ def plan_of_grid(
         )
         tensors.append(TensorPlan(each.info, scheme.kind, code))
         try:
-            count += len(code.encode(as_rows(state[name])))
+            count += len(code.stream(as_rows(state[name])))
         except InputError as error:
             raise InputError(f"matrix {name!r} is not on its steps: {error}") from None
     cells = store.cells(count) / sum(tensor.info.size for tensor in tensors)
     return Plan(scheme.name, device, ages, store, tuple(tensors), cells)
-
-
-def _size(vector: TensorSurvey) -> int:
-    if vector.kind == "raw":
-        return vector.info.nbytes
-    return NUMBER_FORMATS[vector.kind].size(vector.info.shape)
 
 
 def _one_or_all(steps: NDArray[np.floating], rows: int) -> float | NDArray[np.float32]:

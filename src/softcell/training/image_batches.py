@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +9,7 @@ from softcell.errors import InputError
 from softcell.evaluate.datasets import Images
 from softcell.evaluate.preprocessing import Augmentation, Preprocessing
 from softcell.streams import Stream
+from softcell.training.epoch_order import EpochOrder
 
 
 class ImageBatches:
@@ -44,18 +42,14 @@ class ImageBatches:
             )
         self._pixels = torch.from_numpy(images.pixels)
         self._labels = torch.from_numpy(images.labels)
-        self._preprocessing, self._augmentation, self._size = preprocessing, augmentation, size
+        self._preprocessing, self._augmentation = preprocessing, augmentation
         self._stream = Stream.of(seed, "image batches")
-        self.epoch = math.ceil(len(images.labels) / size)
+        self._order = EpochOrder(len(images.labels), size, self._stream)
+        self.epoch = self._order.epoch
         """Batches in an epoch."""
-        self._drawn: tuple[int, Tensor] | None = None
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the images, float32 (batch, channels, height, width), and labels of a step."""
-        epoch, within = divmod(step, self.epoch)
-        if self._drawn is None or self._drawn[0] != epoch:
-            drawn = self._stream.named(f"epoch {epoch}").named("order").uniform(len(self._labels))
-            self._drawn = epoch, torch.from_numpy(np.argsort(drawn, kind="stable"))
-        chosen = self._drawn[1][within * self._size : (within + 1) * self._size]
+        chosen = self._order(step)
         pixels = self._augmentation(self._pixels[chosen], self._stream.named(f"step {step}"))
         return self._preprocessing(pixels), self._labels[chosen]

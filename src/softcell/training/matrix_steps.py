@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.survey import as_rows
 from softcell.errors import InputError
+from softcell.weights.finite import as_rows
 
 State = Mapping[str, NDArray[np.float32]]
 """Tensors of a network by name."""

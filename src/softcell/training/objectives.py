@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -21,9 +21,9 @@ class Objective(Protocol):
         """Return the mean loss in nats, a scalar.
 
         Args:
-            outputs: Logits, shape (batch, classes).
+            outputs: Logits, shape (batch, ..., classes).
             inputs: What they were computed from, first axis the batch.
-            labels: Classes, int64, shape (batch,).
+            labels: Classes, int64, shape (batch,); or what else a loss of the user's own takes.
         """
         ...
 
@@ -48,6 +48,33 @@ class CrossEntropy:
     def __call__(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss."""
         return functional.cross_entropy(outputs, labels, label_smoothing=self.smoothing)
+
+
+class LabelLoss:
+    """A loss of outputs and labels alone, such as those of torch.
+
+    Args:
+        loss: Gives the mean loss of outputs and labels, a scalar.
+
+    Example:
+        >>> LabelLoss(functional.mse_loss)(torch.ones(2, 1), torch.zeros(2), torch.zeros(2, 1))
+        tensor(1.)
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.loss = loss
+
+    def __call__(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss.
+
+        Raises:
+            InputError: The loss gives something other than a scalar.
+        """
+        found = self.loss(outputs, labels)
+        if not isinstance(found, Tensor) or found.ndim:
+            shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(f"the loss gave {shown}; let it give the mean over a batch, a scalar")
+        return found
 
 
 class Distillation:
@@ -79,10 +106,10 @@ class Distillation:
     def __call__(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean divergence."""
         with torch.no_grad():
-            logits = torch.stack([each(inputs).float() for each in self.teachers])
+            logits = torch.stack([_predictions(each(inputs)) for each in self.teachers])
             each_p = (logits / self.temperature).log_softmax(dim=2)
             p = each_p.logsumexp(dim=0) - math.log(len(self.teachers))
-        q = (outputs.float() / self.temperature).log_softmax(dim=1)
+        q = (_predictions(outputs) / self.temperature).log_softmax(dim=1)
         divergence = functional.kl_div(q, p, reduction="batchmean", log_target=True)
         return self.temperature**2 * divergence
 
@@ -108,3 +135,17 @@ class Mixture:
         """Return the mean loss."""
         losses = [weight * part(outputs, inputs, labels) for weight, part in self.parts]
         return torch.stack(losses).sum()
+
+
+def _predictions(outputs: Tensor) -> Tensor:
+    """Return logits by predictions, float32: those of every token, for example, count alike.
+
+    Raises:
+        InputError: They are no logits.
+    """
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2:
+        raise InputError(
+            "what is distilled are logits of shape (batch, ..., classes); let the network return "
+            "such, or give a loss"
+        )
+    return outputs.flatten(0, -2).float()

@@ -118,7 +118,7 @@ class QuantisedStorage(Storage):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return what is decoded of the matrix."""
-        seen = _Rounded.apply(rows_of(weight.float()), self.steps())
+        seen: Tensor = _Rounded.apply(rows_of(weight.float()), self.steps())
         return seen.reshape(weight.shape).to(weight.dtype)
 
     def bits(self, weight: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class QuantisedStorage(Storage):
             if int(self.calls) % self.refresh == 0:
                 self.learn_lengths(weight)
             self.calls += 1
-        cost = _Bits.apply(rows_of(weight.float()), self.steps(), self.places, self.lengths)
+        cost: Tensor = _Bits.apply(rows_of(weight.float()), self.steps(), self.places, self.lengths)
         return cost + self.excess
 
     def encode(self, weight: Tensor) -> bytes:

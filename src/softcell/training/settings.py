@@ -33,8 +33,8 @@ class FewCells:
         room: Training starts from the float weights, each held within so many steps of where the
             plan has put it; from 0 to below 0.5. Far from the edges weights move when training
             means it, near them at once.
-        labels: Weight of the cross-entropy of labels, from 0 to 1; the rest is that of the
-            divergence from the teachers.
+        labels: Weight of the loss of labels, from 0 to 1: the cross-entropy, or what a user gives
+            for a network of their own; the rest is that of the divergence from the teachers.
         temperature: Of that divergence.
         mix: Largest share of another image in each, from 0 to 0.5; for training without labels.
         price: Nats that a bit for every weight is worth at the start.
@@ -126,3 +126,27 @@ def settings_for(task: str, cells: float, **changes: Any) -> FewCells:
     own = {"digits": _SMALL | {"batch": 32}, "mnist": _SMALL}.get(task, {})
     given = {name: value for name, value in changes.items() if value is not None}
     return FewCells(cells, **(own | given))
+
+
+_OWN = _SMALL | {"epochs": 40.0, "batch": 64}
+
+
+def own_settings(cells: float, *, loss: bool, **changes: Any) -> FewCells:
+    """Return settings for a network of the user's own: all of it is trained, through rounding.
+
+    Args:
+        cells: Cells per weight.
+        loss: Whether there is a loss of labels: it then is all that counts, unless `labels` is
+            changed. Otherwise the network itself is distilled.
+        changes: Settings to change, by name; None for those of such networks. Inputs are not mixed,
+            and models of tasks are no teachers; `batch` is for inputs that come without a loader.
+
+    Raises:
+        InputError: A value is out of range.
+
+    Example:
+        >>> own_settings(0.5, loss=True).labels, own_settings(0.5, loss=False).labels
+        (1.0, 0.0)
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    return FewCells(cells, **(_OWN | {"labels": 1.0 if loss else 0.0} | given))

@@ -9,18 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate.plan import Plan
-from softcell.allocate.survey import Progress
 from softcell.codes.entropy.code import EntropyCode
 from softcell.devices import Device
 from softcell.durations import Ages
-from softcell.evaluate.tasks import Task
+from softcell.progress import Progress
 from softcell.search import Goal, Recipe
-from softcell.search.subjects import task_subject
+from softcell.search.judge import State
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
+from softcell.training.problem import Problem
 from softcell.training.settings import FewCells
 from softcell.training.trained_network import TrainedNetwork
-from softcell.weights import StateDictWeights
 
 VECTOR_BITS = 12
 """Bits of a number in biases and normalisations."""
@@ -50,21 +49,21 @@ class Start:
 
 
 def start_of(
-    task: Task,
+    problem: Problem,
     device: Device,
     ages: Ages,
     settings: FewCells,
     *,
-    given: Mapping[str, NDArray[np.float32]],
+    given: State,
     progress: Progress | None = None,
 ) -> Start:
-    """Return where the training of a task's network starts.
+    """Return where the training of a network starts.
 
     Rounding is a matter of luck: of plans of nearly as many cells that with the least estimated
-    drop is taken, measured on training images.
+    drop is taken, as the problem's subject is judged: a task's network on training images.
 
     Args:
-        task: The task.
+        problem: The network.
         device: The device.
         ages: Ages at which the cells are read.
         settings: The settings.
@@ -72,12 +71,8 @@ def start_of(
         progress: Called as the work goes on.
     """
     cells = settings.cells + settings.above
-    workshop = Workshop(
-        task_subject(task, source=lambda: StateDictWeights(given), progress=progress),
-        device,
-        Goal(max_cells=cells, ages=ages),
-        progress=progress,
-    )
+    goal = Goal(max_cells=cells, ages=ages)
+    workshop = Workshop(problem.subject(given), device, goal, progress=progress)
     states = 1 if settings.matrices else 8
     recipe = Recipe(states=states, vector_bits=VECTOR_BITS, sequential=0.5, by_row=settings.by_row)
     tried: list[tuple[Trial, Plan]] = []
@@ -86,14 +81,14 @@ def start_of(
         if progress:
             progress("plans", number + 1, settings.plans)
     best, plan = min(tried, key=lambda each: each[0].score)
-    state, header, _ = workshop.write(recipe, plan, best.first_seed)
+    state, header, _ = workshop.write(plan, best.first_seed)
     latent, steps = dict(state), {}
     for tensor in plan.tensors:
         if isinstance(tensor.code, EntropyCode):
             name, shape = tensor.info.name, tensor.info.shape
             by_row = tensor.code.row_steps(shape[0])
             steps[name] = by_row if settings.by_row else by_row.max(keepdims=True)
-            if settings.matrices:
+            if settings.matrices and name in problem.parameters:
                 most = settings.room * steps[name].reshape(-1, *(1,) * (len(shape) - 1))
                 latent[name] = state[name] + np.clip(given[name] - state[name], -most, most)
     return Start(latent, steps, states, plan, header.cells_per_weight)
@@ -101,7 +96,7 @@ def start_of(
 
 def start_from(network: TrainedNetwork) -> Start:
     """Return a trained network as the start of another training: its plan, and its very weights."""
-    plan = network.plan.plan
+    plan = network.plan
     codes = {
         tensor.info.name: (tensor.code, tensor.info.shape[0])
         for tensor in plan.tensors

@@ -138,13 +138,13 @@ class StoredWeights(nn.Module):
         """Prune all matrices of some parts of the module, such as residual blocks.
 
         Args:
-            parts: Names of submodules.
+            parts: Names of submodules, or of matrices.
 
         Raises:
             InputError: One has no matrix that is stored.
         """
         for part in parts:
-            inside = [name for name in self.names if name.startswith(f"{part}.")]
+            inside = [name for name in self.names if f"{name}.".startswith(f"{part}.")]
             if not inside:
                 raise InputError(f"there is no part {part!r} with matrices to drop")
             for name in inside:

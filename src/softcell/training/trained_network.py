@@ -7,24 +7,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate import Plan
 from softcell.allocate.plan_file import (
-    PlanFile,
     load_plan,
     network_digest,
     require_network,
     save_plan,
 )
-from softcell.allocate.survey import as_rows
 from softcell.codes.entropy.code import EntropyCode
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
+from softcell.network import Network, write_network
 from softcell.search.record import PlanSettings
 from softcell.training.matrix_steps import State, eight_bit_steps, of_steps, on_steps
 from softcell.weights import StateDictWeights, TensorInfo
+from softcell.weights.finite import as_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from softcell.image.cell_image import ImageHeader
 
 _FORMAT = "softcell.trained/1"
 _SUFFIX = ".safetensors"
@@ -45,10 +52,10 @@ class TrainedNetwork:
 
     Args:
         name: Its name: letters, digits, and . _ - among them.
-        task: Name of the task.
-        model: Name of the task's network.
-        state: All tensors as they are to be stored, float32. Weights of a matrix with a code are
-            on the steps of its entropy code, or on those of `eight_bits`.
+        task: Name of the task; "" for a network of somebody's own.
+        model: Name of the task's network; or "".
+        state: All tensors as they are to be stored, float32 but for whole numbers. Weights of a
+            matrix with a code are on the steps of its entropy code, or on those of `eight_bits`.
         plan: How it is stored: the plan, and `search.record.PlanSettings` of this task and model.
             Its digest of the network is made anew when it is saved.
         command: The command that made it.
@@ -63,7 +70,7 @@ class TrainedNetwork:
     task: str
     model: str
     state: State = field(repr=False)
-    plan: PlanFile = field(repr=False)
+    plan: Plan = field(repr=False)
     command: str
     seed: int
     log: tuple[str, ...] = field(default=(), repr=False)
@@ -76,10 +83,14 @@ class TrainedNetwork:
         if any("\n" in line for line in self.log):
             raise InputError("a line of the log holds the end of a line; give one entry for each")
         for name, values in self.state.items():
-            if values.dtype != np.float32 or not np.isfinite(values).all():
+            numbers = values.dtype.kind in "iub"  # counts and masks that a network carries along
+            if not (numbers or values.dtype == np.float32) or not np.isfinite(values).all():
                 raise InputError(f"tensor {name!r} is not of finite float32 numbers; convert it")
         # Indices have no zero with a sign: it becomes a plain one.
-        state = {name: np.asarray(values + np.float32(0)) for name, values in self.state.items()}
+        state = {
+            name: np.asarray(values + np.float32(0)) if values.dtype == np.float32 else values
+            for name, values in self.state.items()
+        }
         object.__setattr__(self, "state", state)
         settings = self.settings
         if (settings.task, settings.model) != (self.task, self.model):
@@ -92,7 +103,7 @@ class TrainedNetwork:
     @property
     def settings(self) -> PlanSettings:
         """How the network is written by its plan."""
-        return PlanSettings.of(self.plan.settings)
+        return PlanSettings.of(self.plan)
 
     @property
     def digest(self) -> str:
@@ -100,8 +111,28 @@ class TrainedNetwork:
         return network_digest(StateDictWeights(self.state))
 
     @property
-    def _ordered(self) -> PlanFile:
-        return replace(self.plan, plan=self.plan.plan.in_order(tuple(self.state)))
+    def _ordered(self) -> Plan:
+        return self.plan.in_order(tuple(self.state))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the tensors as torch's, for a module's `load_state_dict` with `strict=False`."""
+        import torch
+
+        return {name: torch.from_numpy(np.array(values)) for name, values in self.state.items()}
+
+    def write(self, path: Path | str) -> ImageHeader:
+        """Write the network to a cell image, which any chip may hold.
+
+        Raises:
+            InputError: Its plan goes through the feedback loop, for which a calibration is needed.
+        """
+        if self.plan.procedure.loop:
+            raise InputError(
+                f"the plan of {self.name} goes through the feedback loop; write it with `softcell "
+                "write --plan`, which takes a calibration"
+            )
+        network = Network(source=lambda: StateDictWeights(self.state))
+        return write_network(network, self.plan, path)[0]
 
     def save(self, folder: Path | str, *, compact: bool = True) -> Path:
         """Write NAME.safetensors and NAME.json, and return the first.
@@ -116,7 +147,7 @@ class TrainedNetwork:
         """
         path = Path(folder) / f"{self.name}{_SUFFIX}"
         tensors: dict[str, NDArray[np.generic]] = {}
-        for planned in self._ordered.plan.tensors:
+        for planned in self._ordered.tensors:
             name, code = planned.info.name, planned.code
             values = self.state[name]
             if code is None or not compact:
@@ -164,7 +195,7 @@ class TrainedNetwork:
             raise InputError(f"{plan} is missing, the plan that belongs to {path}; put it there")
         file = load_plan(plan)
         try:
-            state = {t.info.name: _restored(tensors, t.info) for t in file.plan.tensors}
+            state = {t.info.name: _restored(tensors, t.info) for t in file.tensors}
             if tensors:
                 raise FormatError(f"its tensor {min(tensors)!r} is not in the plan")
             require_network(file, StateDictWeights(state))
@@ -217,7 +248,7 @@ def _shipped() -> Iterator[Path]:
     return folder.glob(f"*{_SUFFIX}")
 
 
-def _restored(tensors: dict[str, NDArray[np.generic]], info: TensorInfo) -> NDArray[np.float32]:
+def _restored(tensors: dict[str, NDArray[np.generic]], info: TensorInfo) -> NDArray[Any]:
     """Take a tensor out of a file's, and return its values.
 
     Raises:
@@ -227,9 +258,11 @@ def _restored(tensors: dict[str, NDArray[np.generic]], info: TensorInfo) -> NDAr
     name = info.name
     if name in tensors:
         values = tensors.pop(name)
-        if values.dtype != np.float32 or values.size != info.size:
+        if StateDictWeights({name: values}).info(name).dtype != info.dtype or (
+            values.size != info.size
+        ):
             raise FormatError(f"tensor {name!r} is {values.dtype} {values.shape}")
-        return values.astype(np.float32).reshape(info.shape)
+        return values.reshape(info.shape)
     indices, steps = tensors.pop(_INDICES + name), tensors.pop(_STEPS + name)
     rows = info.shape[0] if info.shape else 0
     whole = indices.dtype in (np.int8, np.int16) and indices.shape == info.shape

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from softcell.allocate.survey import Progress
-from softcell.evaluate.measure import measure_chips
+from softcell.errors import InputError
+from softcell.evaluate.experiment import Experiment
+from softcell.evaluate.measure import measure_plan
 from softcell.evaluate.results import Result
 from softcell.evaluate.tasks import Task, load_task
-from softcell.evaluate.trials import Experiment, run_trials
-from softcell.search import Network, write_planned
+from softcell.evaluate.trials import run_trials
+from softcell.network import Network
+from softcell.progress import Progress
 from softcell.search.subjects import task_network
 from softcell.training.matrix_steps import State
 from softcell.training.trained_network import TrainedNetwork
@@ -50,20 +50,21 @@ def measure_trained(
         progress: Called as the work goes on.
 
     Raises:
-        InputError: There is no seed, the data of a task are missing, or a network has other
-            tensors than its task's.
+        InputError: There is no seed, the data of a task are missing, or a network is of no task
+            or has other tensors than its task's.
         DecodingError: Side information was lost.
     """
-
-    def counted(done: int, total: int) -> None:
-        if progress:
-            progress("training", done, total)
-
     kept = {result.key: result for result in known}
     experiments: dict[Place, Experiment] = {}
+    untasked = [network.name for network in networks if not network.task]
+    if untasked:
+        raise InputError(
+            f"{untasked[0]} is a network of somebody's own, of which no test images are known; "
+            "write it by its plan, read it and evaluate it"
+        )
     for network in networks:
-        task = load_task(network.task, network.model, progress=counted)
-        place, plan = place_of(network), network.plan.plan
+        task = load_task(network.task, network.model, progress=progress)
+        place, plan = place_of(network), network.plan
         asked = (seeds, first_seed, task.images, VERSION)
         if place not in experiments:
             experiments[place] = own = _experiment(task, network, task.state_dict())
@@ -72,7 +73,7 @@ def measure_trained(
                 yield found or run_trials(
                     own, scheme, seeds=seeds, first_seed=first_seed, progress=progress
                 )
-        loop = "closed" if network.settings.loop else ""
+        loop = plan.procedure.name
         key = (*place, plan.scheme, plan.target, *asked, loop, _verify_reads(network))
         found = kept.get((*key, _mark(network)))
         yield found or _measured(
@@ -84,7 +85,7 @@ def place_of(trained: TrainedNetwork | Result) -> Place:
     """Return where a trained network or a result stands."""
     if isinstance(trained, Result):
         return (trained.task, trained.model, trained.device, trained.age_seconds)
-    plan = trained.plan.plan
+    plan = trained.plan
     return (trained.task, trained.model, plan.device.name, plan.age_seconds)
 
 
@@ -110,8 +111,8 @@ def _experiment(task: Task, trained: TrainedNetwork, state: State) -> Experiment
     return Experiment(
         state=state,
         evaluate=task.evaluate,
-        device=trained.plan.plan.device,
-        age_seconds=trained.plan.plan.age_seconds,
+        device=trained.plan.device,
+        age_seconds=trained.plan.age_seconds,
         task=task.name,
         model=task.model,
         images=task.images,
@@ -125,47 +126,25 @@ def _measured(
     seeds: range,
     progress: Progress | None,
 ) -> Result:
-    loop = trained.settings.loop
     source = partial(StateDictWeights, trained.state)
     network = Network(source=source)
-    if loop:
+    if trained.plan.procedure.loop:
         network = task_network(task, source=source, progress=progress)
-        network = replace(network, keep=frozenset(trained.settings.keep))
-
-    def counted(what: str, done: int, _: int) -> None:
-        if progress:
-            progress(what, done, len(seeds))
-
-    with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
-        result = measure_chips(
-            _experiment(task, trained, trained.state),
-            _chips(trained, network, Path(folder) / "image.cells", seeds),
-            target=trained.plan.plan.target,
-            label=trained.name,
-            progress=counted,
-            feedback=loop,
-            loop="closed" if loop else "",
-            verify_reads=_verify_reads(trained),
-            trained=_mark(trained),
-        )
+    result = measure_plan(
+        _experiment(task, trained, trained.state),
+        network,
+        trained.plan,
+        seeds=len(seeds),
+        first_seed=seeds[0],
+        label=trained.name,
+        progress=progress,
+        trained=_mark(trained),
+    )
     return replace(result, float_accuracy=own.float_accuracy, limit_cells_per_weight=0.0)
 
 
-def _chips(
-    trained: TrainedNetwork, network: Network, path: Path, seeds: range
-) -> Iterator[tuple[Path, int]]:
-    """Write one chip after the other; an image that serves every chip is written once."""
-    plan, settings = trained.plan.plan, trained.settings
-    by_chip = settings.loop and plan.uses_cells
-    for seed in seeds:
-        if by_chip or seed == seeds[0]:
-            write_planned(network, plan, settings.recipe, path, loop=settings.loop, seed=seed)
-        yield path, seed
-
-
 def _verify_reads(trained: TrainedNetwork) -> int:
-    verified = trained.settings.loop and trained.plan.plan.uses_cells
-    return trained.settings.recipe.verify_reads if verified else 0
+    return trained.plan.procedure.verify_reads if trained.plan.by_chip else 0
 
 
 def _mark(trained: TrainedNetwork) -> str:

@@ -2,6 +2,7 @@
 
 from softcell.weights.replaced import ReplacedWeights
 from softcell.weights.safetensors_file import (
+    NetworkWeights,
     Weights,
     WeightsReader,
     WeightsWriter,
@@ -12,6 +13,7 @@ from softcell.weights.state_dict import StateDictWeights
 from softcell.weights.tensor_values import decode as tensor_of_bytes
 
 __all__ = [
+    "NetworkWeights",
     "ReplacedWeights",
     "StateDictWeights",
     "TensorInfo",

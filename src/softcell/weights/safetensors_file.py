@@ -270,6 +270,10 @@ class WeightsWriter:
             self._file.discard()
 
 
+NetworkWeights = Path | str | Mapping[str, Any]
+"""A safetensors file, or tensors by name (NumPy or torch)."""
+
+
 def parse_weights(source: Path | str | Mapping[str, Any]) -> Weights:
     """Open weights wherever they are.
 

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softcell.codes.analog.code import AnalogCode
-from softcell.codes.analog.side_information import decode_side, encode_side, side_bits, stored_range
+from softcell.codes.analog.side_information import decode_side, encode_side, side_bits
 from softcell.codes.analog.value_range import ValueRange
+from softcell.codes.bfloat16 import ceiling
 from softcell.errors import FormatError
 from softcell.streams import Stream
 
-LOW, HIGH = stored_range(0.7), stored_range(3.1)
+LOW, HIGH = ceiling(0.7), ceiling(3.1)
 ONE = (ValueRange(0.0, HIGH, 16, 0),)
 TWO = (ValueRange(0.0, LOW, 16, 2), ValueRange(LOW, HIGH, 0, 16))
 
@@ -171,7 +172,7 @@ def test_huge_counts_are_refused_before_memory_is_taken(place):
 
 
 def test_ends_of_ranges_are_stored_upwards():
-    assert stored_range(0.0) == 0.0
-    assert stored_range(1.0) == 1.0
-    assert stored_range(1.001) == 1.0078125
-    assert stored_range(3.4e38) == float.fromhex("0x1.fep127")
+    assert ceiling(0.0) == 0.0
+    assert ceiling(1.0) == 1.0
+    assert ceiling(1.001) == 1.0078125
+    assert ceiling(3.4e38) == float.fromhex("0x1.fep127")

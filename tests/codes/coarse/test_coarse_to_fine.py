@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softcell.channel import channel_of
+from softcell.codes.bfloat16 import ceiling
 from softcell.codes.coarse import design as maps
 from softcell.codes.coarse.code import (
     CoarseCode,
@@ -17,7 +18,7 @@ from softcell.codes.coarse.code import (
     encode_parts,
 )
 from softcell.codes.maps.lower_envelope import least_lines
-from softcell.codes.maps.source import shape_of, stored_deviation
+from softcell.codes.maps.source import shape_of
 from softcell.codes.store.hard_store import design_store
 from softcell.devices import parse_device
 from softcell.errors import FormatError, InputError
@@ -80,7 +81,7 @@ def test_neither_a_value_nor_an_estimate_can_be_improved_alone(bits):
 @pytest.mark.parametrize("bits", [0, 1, 2, 4])
 def test_cells_that_are_written_and_read_give_the_expected_distortion(shape, bits):
     weights = drawn(shape, 200_000).reshape(100, -1) * np.float32(0.03)
-    code = CoarseCode(shape, stored_deviation(0.03), np.full(100, bits, np.uint8))
+    code = CoarseCode(shape, ceiling(0.03), np.full(100, bits, np.uint8))
     restored = through_cells(weights, code)
     measured = np.mean((restored - weights) ** 2) / np.mean(weights**2)
     expected = maps.design_map(CHANNEL, shape, bits).distortion
@@ -174,7 +175,7 @@ def test_a_robust_cell_taken_for_its_neighbour_moves_a_weight_by_one_part():
 
 @pytest.mark.parametrize("bits", [[0], [6, 6, 5], [1, 2, 0, 6]])
 def test_side_information_round_trip_and_size(bits):
-    code = CoarseCode(LAPLACIAN, stored_deviation(0.0123), np.array(bits, np.uint8))
+    code = CoarseCode(LAPLACIAN, ceiling(0.0123), np.array(bits, np.uint8))
     data = encode_coarse_side(code)
     again, rest = decode_coarse_side(np.append(data, np.uint8(7)), len(bits))
     assert rest.tolist() == [7]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softcell.channel import READINGS, channel_of, law_of
+from softcell.codes.bfloat16 import ceiling
 from softcell.codes.coarse import design as coarse_to_fine
 from softcell.codes.joint import design as joint_map
 from softcell.codes.joint.code import (
@@ -17,7 +18,7 @@ from softcell.codes.joint.code import (
     joint_tables,
 )
 from softcell.codes.joint.design import TABLE_BINS, JointMap, design_joint_map
-from softcell.codes.maps.source import SHAPES, STEPS, stored_deviation
+from softcell.codes.maps.source import SHAPES, STEPS
 from softcell.devices import parse_device
 from softcell.durations import parse_ages
 from softcell.errors import FormatError, InputError
@@ -67,7 +68,7 @@ def test_the_version_stands_for_this_figure():
 @pytest.mark.parametrize("cells", [1, 2])
 def test_cells_that_are_written_and_read_give_the_expected_distortion(shape, cells):
     weights = drawn(shape, 200_000).reshape(100, -1) * np.float32(0.03)
-    code = JointCode(shape, stored_deviation(0.03), np.full(100, cells, np.uint8))
+    code = JointCode(shape, ceiling(0.03), np.full(100, cells, np.uint8))
     restored = through_cells(weights, code)
     measured = np.mean((restored - weights) ** 2) / np.mean(weights**2)
     design = coarse_to_fine.design_map(CHANNEL, shape, 0)
@@ -177,7 +178,7 @@ def test_a_tensor_of_zeros_comes_back():
 
 @pytest.mark.parametrize("cells", [[1], [2, 2, 1], [1, 2, 1, 2]])
 def test_side_information_round_trip_and_size(cells):
-    code = JointCode(LAPLACIAN, stored_deviation(0.0123), np.array(cells, np.uint8))
+    code = JointCode(LAPLACIAN, ceiling(0.0123), np.array(cells, np.uint8))
     data = encode_joint_side(code)
     again = decode_joint_side(data, len(cells))
     assert (again.shape, again.deviation) == (code.shape, code.deviation)

@@ -6,10 +6,24 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan import make_plan
-from softcell.codes.packed.code import CELLS, DOUBLE, HALF, NONE, SHARING, SINGLE, THIRD, TRIPLE
+from softcell.channel import channel_of
+from softcell.codes.code import Design
+from softcell.codes.packed.code import (
+    CELLS,
+    DOUBLE,
+    HALF,
+    NONE,
+    SHARING,
+    SINGLE,
+    THIRD,
+    TRIPLE,
+    PackedCode,
+)
 from softcell.codes.packed.plan import REACHES, PackedTrial, share_cells
+from softcell.codes.store.soft_store import design_soft_store
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import parse_device
+from softcell.durations import Ages
 from softcell.errors import InfeasibleError, InputError
 from softcell.feedback.loop import weighted_error
 from softcell.feedback.memory import SimulatedMemory
@@ -111,26 +125,10 @@ def test_too_few_cells_are_told():
 
 
 def test_a_store_of_soft_decisions_has_no_robust_cells():
-    from softcell.allocate.setting import Setting
-    from softcell.channel import channel_of
-    from softcell.codes.packed.plan import packed_codes
-    from softcell.codes.schemes import parse_scheme
-    from softcell.codes.store.soft_store import design_soft_store
-
-    law = channel_of(DEVICE)
-    setting = Setting(
-        *(
-            StateDictWeights(STATE),
-            parse_scheme("packed"),
-            law,
-            law,
-            design_soft_store(law),
-            (),
-            1.0,
-        )
-    )
+    design = Design(DEVICE, Ages(0.0, 0.0), design_soft_store(channel_of(DEVICE)))
+    code = PackedCode(np.zeros(5, np.uint8), np.zeros(5, np.int32))
     with pytest.raises(InputError, match="hard decisions"):
-        packed_codes(setting, DEVICE, None)
+        code.columns(np.zeros((5, 6), np.float32), design)
 
 
 @pytest.mark.parametrize(

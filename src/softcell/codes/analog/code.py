@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,8 +11,20 @@ from numpy.typing import NDArray
 
 from softcell.channel import Channel
 from softcell.codes.analog.position_map import POSITIONS, Decoder, decoder
-from softcell.codes.analog.value_range import ValueRange, map_of
+from softcell.codes.analog.value_range import PLACES, ValueRange, map_of
+from softcell.codes.bfloat16 import ceiling
+from softcell.codes.code import (
+    RUN_CELLS,
+    Block,
+    ColumnCodec,
+    Design,
+    Part,
+    StoredTensor,
+    require_each_row,
+)
 from softcell.errors import InputError
+
+_RUN_WEIGHTS = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +54,65 @@ class AnalogCode:
             raise InputError("every weight that is stored needs at least one cell")
         if len(self.ranges) > 1 and not self.mask:
             raise InputError("several ranges need a mask that says which weight is in which")
+
+    def require_rows(self, rows: int) -> None:
+        """Make sure that there are cells for so many rows, and ranges that can be stored."""
+        require_each_row(self.cells[:, 0], rows)
+        low = 0.0
+        for each in self.ranges:
+            expected, low = low if self.sign else -each.high, each.high
+            blind = each.start == each.stop == 0
+            places = min(each.start, each.stop) >= 0 and max(each.start, each.stop) <= PLACES
+            if each.low != expected or each.high < each.low or ceiling(each.high) != each.high:
+                raise InputError(f"{each} is no range of values")
+            if not places or (each.start == each.stop and not blind):
+                raise InputError(f"{each} is no part of a cell's response")
+
+    def encode(self, rows: NDArray[np.float32], design: Design) -> Iterator[Block]:
+        """Yield the side information, and the levels of the cells, a run of weights at a time."""
+        from softcell.codes.analog.side_information import encode_side
+
+        yield Block(Part.SIDE, encode_side(self, rows))
+        tables = tables_of(self, design.channel, design.channel)
+        step = max(_RUN_WEIGHTS // rows.shape[1], 1)
+        for first in range(0, len(rows), step):
+            for left in range(0, rows.shape[1], _RUN_WEIGHTS):
+                part = rows[first : first + step, left : left + _RUN_WEIGHTS]
+                levels = encode_rows(part, self.classes(part), self, tables, first)
+                yield Block(Part.LEVELS, levels)
+
+    @classmethod
+    def decode(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights: classes and signs from the store, sizes from the cells."""
+        from softcell.codes.analog.side_information import decode_side
+
+        side = decode_side(stored.data, (stored.rows, stored.columns))
+        row_cells = side.code.row_cells(side.classes)
+        stored.require_cells(int(row_cells.sum()))
+        out = np.zeros(side.classes.shape, np.float32)
+        if not stored.cells:  # every weight is a zero of the mask
+            return out
+        tables = tables_of(side.code, stored.design.channel, stored.law.average)
+
+        def decode(block: _Run) -> None:
+            place = block.rows, block.columns
+            out[place] = decode_rows(
+                stored.read(block.start, block.stop),
+                side.classes[place],
+                side.negative[place],
+                side.code,
+                tables,
+                block.rows.start,
+            )
+
+        stored.each(decode, _runs(side.code, side.classes, row_cells))
+        return out
+
+    def columns(self, rows: NDArray[np.float32], design: Design) -> ColumnCodec:
+        """Return how columns become levels."""
+        from softcell.codes.analog.columns import AnalogColumns
+
+        return AnalogColumns(self, rows, design.channel)
 
     def classes(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the class of each weight of some rows, same shape."""
@@ -167,6 +239,39 @@ def decode_rows(
         out,
     )
     return out
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Weights that are decoded together, and where their cells are in their region."""
+
+    rows: slice
+    columns: slice
+    start: int
+    stop: int
+
+
+def _runs(
+    code: AnalogCode, classes: NDArray[np.uint8], row_cells: NDArray[np.int64]
+) -> Iterator[_Run]:
+    """Yield whole rows of at most RUN_CELLS cells together, and longer rows in pieces."""
+    ends = np.cumsum(row_cells)
+    columns = classes.shape[1]
+    first, start = 0, 0
+    while first < len(ends):
+        stop_row = max(int(np.searchsorted(ends, start + RUN_CELLS, side="right")), first + 1)
+        rows = slice(first, stop_row)
+        width = columns
+        if row_cells[first] > RUN_CELLS:
+            width = max(RUN_CELLS // int(code.cells[first].max()), 1)
+        for left in range(0, columns, width):
+            piece = slice(left, left + width)
+            cells = int(ends[stop_row - 1]) - start
+            if width < columns:
+                cells = int(code.row_cells(classes[rows, piece], first)[0])
+            yield _Run(rows, piece, start, start + cells)
+            start += cells
+        first = stop_row
 
 
 def _weight_cells(classes: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArray[np.uint8]:

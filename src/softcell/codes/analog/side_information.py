@@ -37,16 +37,11 @@ class SideInformation:
     negative: NDArray[np.uint8] = field(repr=False)
 
 
-def stored_range(high: float) -> float:
-    """Return the end of a range as it will be stored: the next bfloat16 at or above."""
-    return float(expand(round_up(np.array([high], np.float32)))[0])
-
-
 def encode_side(code: AnalogCode, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the side information of a tensor as bytes.
 
     Args:
-        code: Its code; ends of ranges as `stored_range` gives them.
+        code: Its code; ends of ranges as `ceiling` gives them.
         rows: Its weights, shape (rows, columns).
     """
     per_row = not leads(code.cells)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from softcell.channel import Law
-from softcell.codes.bfloat16 import expand, round_up
+from softcell.channel import Law, gray_index, gray_label
+from softcell.codes.bfloat16 import expand, require_bfloat16, round_up
 from softcell.codes.coarse import design as maps
-from softcell.codes.maps.stored_maps import Maps, maps_of
+from softcell.codes.coarse.columns import CoarseColumns
+from softcell.codes.coarse.design import coarse_map
+from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
+from softcell.codes.maps.stored_maps import Maps, maps_of, pack_map
 from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads
-from softcell.codes.store.store import Store
+from softcell.codes.store.store import Store, hard
 from softcell.errors import FormatError, InputError
 
 
@@ -43,6 +46,73 @@ class CoarseCode:
             raise InputError(f"a weight has at most {maps.MOST_BITS} coarse bits")
         if not 0 <= self.deviation < np.inf:
             raise InputError(f"the deviation must be finite and at least 0, got {self.deviation}")
+
+    def require_rows(self, rows: int) -> None:
+        """Make sure that there are bits for so many rows, and a deviation that can be stored."""
+        require_each_row(self.bits, rows)
+        require_bfloat16(self.deviation, "deviation")
+
+    def encode(self, rows: NDArray[np.float32], design: Design) -> Iterator[Block]:
+        """Yield side information, the coarse bits (protected or in robust cells), fine cells."""
+        bits, fine = encode_parts(rows, self, design.law)
+        packed = np.packbits(bits)
+        yield Block(Part.SIDE, encode_coarse_side(self))
+        if self.protected:
+            yield Block(Part.WEIGHTS, packed)
+        else:
+            robust = self.coarse_cells(rows.shape[1], design.store)
+            yield Block(Part.LEVELS, design.store.level_indices(packed, robust))
+        yield Block(Part.LEVELS, fine)
+
+    @classmethod
+    def decode(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights: robust cells give their parts, fine cells the place in them."""
+        code, packed = decode_coarse_side(stored.data, stored.rows)
+        rows, columns, law = stored.rows, stored.columns, stored.law
+        store = hard(stored.design.store)
+        coarse = code.coarse_cells(columns, store)
+        stored.require_cells(coarse + rows * columns)
+        if len(packed) != (-(-code.coarse_bits(columns) // 8) if code.protected else 0):
+            raise FormatError(f"it holds {len(packed)} bytes of coarse bits")
+        width = store.bits_per_symbol
+        stream = np.empty(coarse * width, np.uint8)
+
+        def detect(start: int) -> None:
+            stop = min(start + RUN_CELLS, coarse)
+            bits = store.detect(law.average, stored.read(start, stop))
+            stream[start * width : stop * width] = bits
+
+        if code.protected:
+            stream = np.unpackbits(packed, count=code.coarse_bits(columns))
+        else:
+            stored.each(detect, range(0, coarse, RUN_CELLS))
+        parts = decode_parts(stream, code, columns)
+        tables = decoding_tables(code, stored.design.maps, law)
+        out = np.empty((rows, columns), np.float32)
+        step = max(RUN_CELLS // columns, 1)
+
+        def place(first: int) -> None:
+            last = min(first + step, rows)
+            values = stored.read(coarse + first * columns, coarse + last * columns)
+            part = parts[first:last]
+            out[first:last] = decode_fine(values, part, code, tables, law.bins, first)
+
+        stored.each(place, range(0, rows, step))
+        return out
+
+    def columns(self, rows: NDArray[np.float32], design: Design) -> CoarseColumns:
+        """Return how the columns of fine cells become levels."""
+        return CoarseColumns(self, rows.shape[1], design.law, hard(design.store))
+
+    def maps(self, design: Design) -> dict[str, NDArray[np.uint8]]:
+        """Return the maps of all numbers of coarse bits."""
+        found = [
+            coarse_map(design.maps, self.shape, bits) for bits in np.unique(self.bits).tolist()
+        ]
+        return {
+            maps.map_name(self.shape, each.bits): pack_map(each.distortion, each.parts, each.levels)
+            for each in found
+        }
 
     def coarse_bits(self, columns: int) -> int:
         """Return the number of coarse bits of the tensor."""
@@ -132,7 +202,7 @@ def decoding_tables(
     """
     found = maps_of(design)
     return {
-        int(bits): maps.estimates(found.coarse_to_fine(code.shape, int(bits)), at_reading.average)
+        int(bits): maps.estimates(coarse_map(found, code.shape, int(bits)), at_reading.average)
         for bits in np.unique(code.bits)
     }
 
@@ -176,9 +246,9 @@ def _spread_bits(parts, bits, stream):
             left = int(bits[i])
             while left > 0:
                 if left >= 2:
-                    digit = (parts[i, j] >> (left - 2)) & 3
-                    stream[at] = digit >> 1
-                    stream[at + 1] = (digit >> 1) ^ (digit & 1)
+                    label = gray_label((parts[i, j] >> (left - 2)) & 3)
+                    stream[at] = label >> 1
+                    stream[at + 1] = label & 1
                     at += 2
                     left -= 2
                 else:
@@ -196,8 +266,7 @@ def _gather_bits(stream, bits, parts):
             part = 0
             while left > 0:
                 if left >= 2:
-                    high = stream[at]
-                    part = part * 4 + high * 2 + (high ^ stream[at + 1])
+                    part = part * 4 + gray_index(stream[at] * 2 + stream[at + 1])
                     at += 2
                     left -= 2
                 else:

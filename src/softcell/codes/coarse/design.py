@@ -28,7 +28,8 @@ from softcell.channel import Law
 from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
 from softcell.codes.maps.source import SHAPES, STEPS, source_density
-from softcell.errors import InputError
+from softcell.codes.maps.stored_maps import Maps
+from softcell.errors import FormatError, InputError
 
 MOST_BITS = 6
 """Most coarse bits of a weight: three robust cells and the fine one."""
@@ -106,6 +107,28 @@ def design_map(law: Law, shape: int, bits: int, *, sweeps: int = 200) -> CoarseT
 
     key = (_VERSION, law.digest, SHAPES[shape], STEPS, bits, sweeps)
     return kept("coarse-to-fine", key, make, design_of)
+
+
+def map_name(shape: int, bits: int) -> str:
+    """Return the name of a coarse-to-fine map among those of an image."""
+    return f"coarse-to-fine/{SHAPES[shape]:g}/{bits}"
+
+
+def coarse_map(maps: Maps, shape: int, bits: int) -> CoarseToFineMap:
+    """Return the map of a density's index and a number of coarse bits, as it is kept or designed.
+
+    Raises:
+        FormatError: The stored map is none.
+    """
+    found = maps.find(map_name(shape, bits), STEPS)
+    if found is None:
+        return design_map(maps.law, shape, bits)
+    reach, density = source_density(shape)
+    distortion, parts, levels = found
+    try:
+        return CoarseToFineMap(bits, reach, parts, levels, density, distortion)
+    except InputError as error:
+        raise FormatError(str(error)) from None
 
 
 def _designed(

@@ -10,16 +10,15 @@ from softcell.allocate.setting import Setting
 from softcell.allocate.survey import TensorSurvey
 from softcell.codes.coarse.code import CoarseCode, encode_coarse_side
 from softcell.codes.coarse.design import MOST_BITS, design_map
-from softcell.codes.schemes import HYBRID
 
 
-def coarse_codes(setting: Setting) -> dict[str, CoarseCode]:
+def plan_codes(setting: Setting) -> dict[str, CoarseCode]:
     """Return the coarse-to-fine code of every matrix.
 
     Together with all else that is stored they keep to the target, unless one cell for each weight
     is already more: then no weight has a coarse bit.
     """
-    protected = setting.scheme.name == HYBRID
+    protected = setting.scheme.decoder == "full"
     store = setting.store
 
     def distortions(shape: int) -> list[float]:

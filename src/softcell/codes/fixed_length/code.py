@@ -11,6 +11,7 @@ Layout of the side information, format 1:
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from softcell.channel import Channel
 from softcell.codes.bfloat16 import ceiling, expand, round_up
+from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
 from softcell.codes.entropy.index_coding import decode_indices, encode_indices, stream_size
 from softcell.codes.store.modulation import Modulation, design_modulation
 from softcell.errors import FormatError, InputError
@@ -97,6 +99,41 @@ class FixedLengthCode:
             raise InputError(f"a tensor has 1 to {_MOST_FORMATS} formats, got {len(self.formats)}")
         if self.rows.size and self.rows.max() >= len(self.formats):
             raise InputError(f"row format {self.rows.max()} of {len(self.formats)}")
+
+    def require_rows(self, rows: int) -> None:
+        """Make sure that there is a format for each of so many rows."""
+        require_each_row(self.rows, rows)
+
+    def encode(self, rows: NDArray[np.float32], design: Design) -> Iterator[Block]:
+        """Yield the side information, the protected bits, and the levels of the raw ones."""
+        from softcell.codes.fixed_length.cells import encode_weights
+
+        bits, levels = encode_weights(rows, self, design.channel)
+        yield Block(Part.SIDE, encode_side(self))
+        yield Block(Part.WEIGHTS, np.packbits(bits))
+        yield Block(Part.LEVELS, levels)
+
+    @classmethod
+    def decode(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights: protected bits from the store, the others from the cells."""
+        from softcell.codes.fixed_length.cells import decode_weights
+
+        code, packed = decode_side(stored.data, stored.rows)
+        cells, protected = code.cells(stored.columns), code.protected_bits(stored.columns)
+        stored.require_cells(cells)
+        if len(packed) != -(-protected // 8):
+            raise FormatError(f"it holds {len(packed)} bytes of protected bits")
+        modulation, width = code.modulation(stored.design.channel), code.label_bits
+        ratios = np.empty(cells * width, np.int8)
+
+        def detect(start: int) -> None:
+            stop = min(start + RUN_CELLS, cells)
+            detected = modulation.detect(stored.law.average, stored.read(start, stop))
+            ratios[start * width : stop * width] = detected
+
+        stored.each(detect, range(0, cells, RUN_CELLS))
+        bits = np.unpackbits(packed, count=protected)
+        return decode_weights(bits, ratios, code, stored.columns, modulation)
 
     def raw_bits(self, columns: int) -> int:
         """Return the number of raw bits of the tensor."""

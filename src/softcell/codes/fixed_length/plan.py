@@ -39,13 +39,13 @@ class Curve:
     distortion: NDArray[np.float64]
 
 
-def fixed_length_codes(setting: Setting) -> dict[str, FixedLengthCode]:
+def plan_codes(setting: Setting) -> dict[str, FixedLengthCode]:
     """Return the code of every matrix: that of the number of levels with the least expected loss.
 
     Together with all else that is stored they keep to the target, unless one bit for each weight
     is already more: then every weight has the cheapest format.
     """
-    if not setting.analog:
+    if not setting.matrices:
         return {}
     best: dict[str, FixedLengthCode] = {}
     least = np.inf
@@ -189,7 +189,7 @@ def share_cells(curves: Sequence[Curve], budget: float) -> list[NDArray[np.int64
 
 def _shared(setting: Setting, label_bits: int) -> tuple[dict[str, FixedLengthCode], float]:
     """Return codes with so many label bits in a cell, and their expected loss."""
-    tensors, store = setting.analog, setting.store
+    tensors, store = setting.matrices, setting.store
     variances = bit_variances(setting.channel, design_modulation(setting.channel, 1 << label_bits))
     formats, curves = [], []
     for s in tensors:
@@ -227,9 +227,7 @@ def _code(
 
 
 def _cells(setting: Setting, codes: dict[str, FixedLengthCode]) -> int:
-    data, cells = setting.fixed_bytes, 0
-    for tensor in setting.analog:
-        code = codes[tensor.info.name]
-        data += len(encode_side(code)) + -(-code.protected_bits(tensor.columns) // 8)
-        cells += code.cells(tensor.columns)
-    return cells + setting.store.cells(data)
+    return setting.cells(
+        (len(encode_side(code)) + -(-code.protected_bits(s.columns) // 8), code.cells(s.columns))
+        for s, code in ((s, codes[s.info.name]) for s in setting.matrices)
+    )

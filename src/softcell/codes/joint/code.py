@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import READINGS, Law
-from softcell.codes.bfloat16 import expand, round_up
+from softcell.codes.bfloat16 import expand, require_bfloat16, round_up
 from softcell.codes.coarse import design as maps
-from softcell.codes.joint.design import TABLE_BINS, design_joint_map, joint_estimates
+from softcell.codes.code import (
+    RUN_CELLS,
+    Block,
+    ColumnCodec,
+    Design,
+    Part,
+    StoredTensor,
+    require_each_row,
+)
+from softcell.codes.joint.design import (
+    TABLE_BINS,
+    design_joint_map,
+    joint_estimates,
+    joint_map,
+    map_name,
+)
 from softcell.codes.maps.source import SHAPES
-from softcell.codes.maps.stored_maps import Maps, maps_of
+from softcell.codes.maps.stored_maps import Maps, maps_of, pack_map
 from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads
 from softcell.errors import FormatError, InputError
 
@@ -52,6 +67,51 @@ class JointCode:
             raise InputError(f"a joint map has 1 to {MOST_JOINT_CELLS} cells for each weight")
         if not 0 <= self.deviation < np.inf:
             raise InputError(f"the deviation must be finite and at least 0, got {self.deviation}")
+
+    def require_rows(self, rows: int) -> None:
+        """Make sure that there are cells for so many rows, and a deviation that can be stored."""
+        require_each_row(self.cells, rows)
+        require_bfloat16(self.deviation, "deviation")
+
+    def encode(self, rows: NDArray[np.float32], design: Design) -> Iterator[Block]:
+        """Yield the side information, and the levels of the cells."""
+        yield Block(Part.SIDE, encode_joint_side(self))
+        yield Block(Part.LEVELS, encode_joint(rows, self, design.law))
+
+    @classmethod
+    def decode(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights, each from the readings of its one or two cells."""
+        code, columns, law = decode_joint_side(stored.data, stored.rows), stored.columns, stored.law
+        starts = code.row_starts(columns)
+        stored.require_cells(int(starts[-1]))
+        tables = joint_tables(code, stored.design.maps, law)
+        out = np.empty((stored.rows, columns), np.float32)
+        step = max(RUN_CELLS // (2 * columns), 1)
+
+        def place(first: int) -> None:
+            some = slice(first, min(first + step, stored.rows))
+            values = stored.read(int(starts[some.start]), int(starts[some.stop]))
+            out[some] = decode_joint(values, code, tables, law.bins, some, columns)
+
+        stored.each(place, range(0, stored.rows, step))
+        return out
+
+    def columns(self, rows: NDArray[np.float32], design: Design) -> ColumnCodec:
+        """Return how columns become levels."""
+        from softcell.codes.joint.columns import JointColumns
+
+        return JointColumns(self, rows.shape[1], design.law)
+
+    def maps(self, design: Design) -> dict[str, NDArray[np.uint8]]:
+        """Return the maps of one cell and of two, as far as there are rows of such."""
+        found: dict[str, NDArray[np.uint8]] = {}
+        if (self.cells == 1).any():
+            one = maps.coarse_map(design.maps, self.shape, 0)
+            found[maps.map_name(self.shape, 0)] = pack_map(one.distortion, one.parts, one.levels)
+        if (self.cells == MOST_JOINT_CELLS).any():
+            two = joint_map(design.maps, self.shape)
+            found[map_name(self.shape)] = pack_map(two.distortion, two.first, two.second)
+        return found
 
     def row_starts(self, columns: int) -> NDArray[np.int64]:
         """Return the number of cells before each row, and of all, shape (rows + 1,)."""
@@ -130,9 +190,9 @@ def joint_tables(code: JointCode, design: Law | Maps, at_reading: Law) -> Tables
     tables: Tables = {}
     for count in np.unique(code.cells):
         if count == 1:
-            found = maps.estimates(own.coarse_to_fine(code.shape, 0), at_reading.average)
+            found = maps.estimates(maps.coarse_map(own, code.shape, 0), at_reading.average)
         else:
-            found = joint_estimates(own.joint(code.shape), at_reading)
+            found = joint_estimates(joint_map(own, code.shape), at_reading)
         tables[int(count)] = found
     return tables
 

@@ -29,7 +29,8 @@ from softcell.channel import AgedChannel, Law, constellation
 from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
 from softcell.codes.maps.source import SHAPES, STEPS, source_density
-from softcell.errors import InputError
+from softcell.codes.maps.stored_maps import Maps
+from softcell.errors import FormatError, InputError
 
 TABLE_BINS = 256
 """Bins of each cell's readings in a decoding table."""
@@ -107,6 +108,28 @@ def design_joint_map(law: Law, shape: int) -> JointMap:
 
     key = (_VERSION, law.digest, SHAPES[shape], STEPS)
     return kept("joint-map", key, lambda: _designed(law, reach, density), design_of)
+
+
+def map_name(shape: int) -> str:
+    """Return the name of a joint map among those of an image."""
+    return f"joint/{SHAPES[shape]:g}"
+
+
+def joint_map(maps: Maps, shape: int) -> JointMap:
+    """Return the joint map of a density's index, as it is kept or designed.
+
+    Raises:
+        FormatError: The stored map is none.
+    """
+    found = maps.find(map_name(shape), STEPS)
+    if found is None:
+        return design_joint_map(maps.law, shape)
+    reach, density = source_density(shape)
+    distortion, first, second = found
+    try:
+        return JointMap(reach, first, second, density, distortion)
+    except InputError as error:
+        raise FormatError(str(error)) from None
 
 
 def joint_estimates(design: JointMap, law: Law) -> NDArray[np.float32]:

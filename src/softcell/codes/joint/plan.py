@@ -13,7 +13,7 @@ from softcell.codes.joint.code import JointCode, encode_joint_side
 from softcell.codes.joint.design import design_joint_map
 
 
-def joint_codes(setting: Setting) -> dict[str, JointCode]:
+def plan_codes(setting: Setting) -> dict[str, JointCode]:
     """Return the joint map of every matrix: rows of two cells for each weight, or one.
 
     Together with all else that is stored they keep to the target, unless one cell for each weight

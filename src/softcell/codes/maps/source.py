@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gamma
 
-from softcell.codes.bfloat16 import expand, round_up
-
 SHAPES = (0.5, 0.6, 0.75, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
 """Exponents of the generalised Gaussian densities that maps are designed for; 1 is Laplacian,
 2 Gaussian."""
@@ -52,8 +50,3 @@ def source_density(shape: int) -> tuple[float, NDArray[np.float64]]:
     values = np.linspace(-reach, reach, STEPS)
     density = np.exp(-(np.abs(values / scale) ** beta))
     return reach, density / density.sum()
-
-
-def stored_deviation(deviation: float) -> float:
-    """Return a deviation as it will be stored: the next bfloat16 at or above."""
-    return float(expand(round_up(np.array([deviation], np.float32)))[0])

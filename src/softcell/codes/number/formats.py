@@ -28,6 +28,7 @@ class NumberFormat:
         decode: Bytes and shape -> weights.
         size: Shape -> number of bytes.
         side: Shape -> bytes among them that are scales and not weights.
+        native: Types of tensors whose own bytes are no longer, so that they are kept as they are.
     """
 
     name: str
@@ -35,6 +36,7 @@ class NumberFormat:
     decode: Decoder
     size: Callable[[tuple[int, ...]], int]
     side: Callable[[tuple[int, ...]], int]
+    native: tuple[str, ...] = ()
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -99,10 +101,15 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
 
 FORMATS = {
     "float32": NumberFormat(
-        "float32", _float32, _from_float32, lambda shape: 4 * _count(shape), lambda _: 0
+        "float32",
+        _float32,
+        _from_float32,
+        lambda shape: 4 * _count(shape),
+        lambda _: 0,
+        ("F16", "BF16"),
     ),
     "float16": NumberFormat(
-        "float16", _float16, _from_float16, lambda shape: 2 * _count(shape), lambda _: 0
+        "float16", _float16, _from_float16, lambda shape: 2 * _count(shape), lambda _: 0, ("F16",)
     ),
     "int8": NumberFormat(
         "int8",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.channel import Channel, Law
+from softcell.channel import Channel, Law, gray_index, gray_label
+from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
 from softcell.codes.entropy.index_coding import decode_indices, encode_indices, stream_size
-from softcell.codes.maps.stored_maps import Maps, maps_of
-from softcell.codes.packed.design import PackedMap, packed_estimates
+from softcell.codes.maps.stored_maps import Maps, maps_of, pack_map
+from softcell.codes.packed.design import PackedMap, kept_packed_map, map_name, packed_estimates
 from softcell.codes.row_counts import ByteReader
 from softcell.codes.store.hard_store import DigitalStore
+from softcell.codes.store.store import hard
 from softcell.errors import FormatError, InputError
 
 NONE, THIRD, HALF, SINGLE, DOUBLE, TRIPLE = range(6)
@@ -71,6 +73,54 @@ class PackedCode:
         if self.scales.size and not _LEAST <= self.scales.min() <= self.scales.max() <= _LARGEST:
             raise InputError("a scale is out of float32's range; rescale the tensor")
 
+    def require_rows(self, rows: int) -> None:
+        """Make sure that there are classes and scales for so many rows."""
+        require_each_row(self.classes, rows)
+
+    def encode(self, rows: NDArray[np.float32], design: Design) -> Iterator[Block]:
+        """Yield the side information, and the levels of the cells, columns after columns."""
+        yield Block(Part.SIDE, encode_packed_side(self))
+        codec = self.columns(rows, design)
+        step = max(RUN_CELLS // max(self.rows, 1), 1)
+        for first in range(0, rows.shape[1] if self.column_cells else 0, step):
+            yield Block(Part.LEVELS, codec.encode(rows[:, first : first + step]).reshape(-1))
+
+    @classmethod
+    def decode(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights; rows without a cell are zero."""
+        code, rows, columns = (
+            decode_packed_side(stored.data, stored.rows),
+            stored.rows,
+            stored.columns,
+        )
+        stored.require_cells(code.cells(columns))
+        out = np.zeros((rows, columns), np.float32)
+        if not stored.cells:
+            return out
+        codec = PackedCodec(code, stored.design.maps, hard(stored.design.store))
+        width = code.column_cells
+        step = max(RUN_CELLS // max(rows, width), 1)
+
+        def place(first: int) -> None:
+            last = min(first + step, columns)
+            values = stored.read(first * width, last * width)
+            out[:, first:last] = codec.decode(values.reshape(-1, width), stored.law.average)
+
+        stored.each(place, range(0, columns, step))
+        return out
+
+    def columns(self, rows: NDArray[np.float32], design: Design) -> PackedCodec:
+        """Return how columns become levels."""
+        return PackedCodec(self, design.maps, hard(design.store))
+
+    def maps(self, design: Design) -> dict[str, NDArray[np.uint8]]:
+        """Return the maps of all its classes."""
+        codec = PackedCodec(self, design.maps, hard(design.store))
+        return {
+            map_name(each.values, each.parts): pack_map(each.distortion, each.part, each.levels)
+            for each in codec.maps
+        }
+
     @property
     def rows(self) -> int:
         """Number of rows."""
@@ -123,7 +173,7 @@ class PackedCodec:
         self._width = store.bits_per_symbol
         robust = code.classes[code.alone] - SINGLE
         numbers = [int(number) for number in np.unique(robust)]
-        self._maps = {n: own.packed(1, 1 << self._width * n) for n in numbers}
+        self._maps = {n: kept_packed_map(own, 1, 1 << self._width * n) for n in numbers}
         self._alone = {n: code.alone[robust == n] for n in numbers}
         # Place of each row of its own among the column's last cells, and of its robust cells.
         self._last = {n: np.flatnonzero(robust == n) for n in self._maps}
@@ -133,7 +183,9 @@ class PackedCodec:
             if n
         }
         used = {SHARING[kind]: rows for kind, rows in code.shared.items() if len(rows)}
-        self._shared = {number: (own.packed(number), rows) for number, rows in used.items()}
+        self._shared = {
+            number: (kept_packed_map(own, number), rows) for number, rows in used.items()
+        }
         self._tables: dict[tuple[int, int, str], NDArray[np.float32]] = {}
 
     @property
@@ -201,6 +253,10 @@ class PackedCodec:
         """Return the places of a column's cells, shape (column_cells,)."""
         return column * self.code.column_cells + np.arange(self.code.column_cells)
 
+    def admissible(self, targets: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the targets: any are taken."""
+        return targets
+
     def encode_column(self, column: int, targets: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the level indices of one column, shape (column_cells,)."""
         return self.encode(targets[:, None])[0]
@@ -227,8 +283,7 @@ class PackedCodec:
         """
         if not digits.size:
             return digits
-        gray = (digits ^ digits >> 1).astype(np.uint8)
-        bits = np.unpackbits(gray.reshape(-1, 1), axis=1)[:, 8 - self._width :]
+        bits = np.unpackbits(gray_label(digits).reshape(-1, 1), axis=1)[:, 8 - self._width :]
         levels = self._store.level_indices(np.packbits(bits), digits.size)
         return levels.reshape(digits.shape)
 
@@ -236,11 +291,8 @@ class PackedCodec:
         if not readings.size:
             return np.empty(readings.shape, np.int64)
         bits = self._store.detect(law, readings.reshape(-1)).reshape(-1, self._width)
-        gray = bits.astype(np.int64) @ (1 << np.arange(self._width)[::-1])
-        digit = gray.copy()
-        for shift in range(1, self._width):
-            digit ^= gray >> shift
-        return digit.reshape(readings.shape)
+        labels = bits.astype(np.int64) @ (1 << np.arange(self._width)[::-1])
+        return gray_index(labels).reshape(readings.shape)
 
 
 def scale_index(scale: NDArray[np.floating]) -> NDArray[np.int32]:

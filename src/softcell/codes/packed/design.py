@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from softcell.channel import Law
 from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
-from softcell.errors import InputError
+from softcell.codes.maps.stored_maps import Maps
+from softcell.errors import FormatError, InputError
 
 GRID = {1: 4096, 2: 64, 3: 16}
 """Points on the range of each value, by the number of values in a cell."""
@@ -117,6 +118,29 @@ def packed_map(law: Law, values: int, parts: int = 1) -> PackedMap:
         return PackedMap(values, parts, part, levels, float(found["distortion"]))
 
     return kept("packed", (_VERSION, law.digest, values, parts), make, design_of)
+
+
+def map_name(values: int, parts: int) -> str:
+    """Return the name of a packed map among those of an image."""
+    return f"packed/{values}/{parts}"
+
+
+def kept_packed_map(maps: Maps, values: int, parts: int = 1) -> PackedMap:
+    """Return the packed map of a number of values in a cell and of parts of their range, as it is
+    kept or designed.
+
+    Raises:
+        FormatError: The stored map is none.
+    """
+    found = maps.find(map_name(values, parts), GRID[values] ** values)
+    if found is None:
+        return packed_map(maps.law, values, parts)
+    distortion, part, levels = found
+    shape = (GRID[values],) * values
+    try:
+        return PackedMap(values, parts, part.reshape(shape), levels.reshape(shape), distortion)
+    except InputError as error:
+        raise FormatError(str(error)) from None
 
 
 def packed_estimates(design: PackedMap, law: Law) -> NDArray[np.float32]:

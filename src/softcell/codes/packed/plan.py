@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.feedback_layer import FeedbackLayer, feedback_layer
+from softcell.allocate.layer import feedback_layer
 from softcell.allocate.setting import Setting
-from softcell.allocate.survey import Progress
 from softcell.channel import channel_of
 from softcell.codes.packed.code import (
     CELLS,
@@ -26,12 +25,10 @@ from softcell.codes.packed.code import (
     encode_packed_side,
     scale_index,
 )
-from softcell.codes.store.hard_store import DigitalStore
-from softcell.curvature import Calibration
-from softcell.devices import LEVELS, Device
-from softcell.errors import InfeasibleError, InputError
+from softcell.devices import SimulatedCells
+from softcell.errors import InfeasibleError
+from softcell.feedback.layer import FeedbackLayer
 from softcell.feedback.memory import SimulatedMemory, into
-from softcell.streams import Stream
 
 REACHES: Mapping[int, tuple[float, ...]] = {
     THIRD: (2.2, 2.9, 3.7),
@@ -64,14 +61,7 @@ class PackedTrial:
     scales: NDArray[np.int32] = field(repr=False)
 
 
-def packed_codes(
-    setting: Setting,
-    device: Device,
-    calibration: Calibration | None,
-    *,
-    verify_reads: int = 1,
-    progress: Progress | None = None,
-) -> dict[str, PackedCode]:
+def plan_codes(setting: Setting) -> dict[str, PackedCode]:
     """Return the packed code of every matrix.
 
     Every matrix is stored on a simulated chip in each class at several scales, in the loop if its
@@ -81,15 +71,13 @@ def packed_codes(
         InfeasibleError: The target is less than what is stored besides the matrices.
         InputError: The store has no hard decisions.
     """
-    if not isinstance(setting.store, DigitalStore):
-        raise InputError("packed cells need a store of hard decisions")
     trials: dict[str, PackedTrial] = {}
-    for done, tensor in enumerate(setting.analog, start=1):
+    for done, tensor in enumerate(setting.matrices, start=1):
         name = tensor.info.name
-        layer = feedback_layer(setting.weights, tensor, calibration)
-        trials[name] = try_classes(layer, device, setting, verify_reads=verify_reads)
-        if progress:
-            progress("trials", done, len(setting.analog))
+        layer = feedback_layer(setting.weights, tensor, setting.calibration)
+        trials[name] = try_classes(layer, setting)
+        if setting.progress:
+            setting.progress("trials", done, len(setting.matrices))
     budget = setting.target - setting.store.cells(setting.fixed_bytes)
     best: dict[str, PackedCode] | None = None
     unused, margin = np.inf, 0.0
@@ -117,9 +105,7 @@ def packed_codes(
     return best
 
 
-def try_classes(
-    layer: FeedbackLayer, device: Device, setting: Setting, *, verify_reads: int = 1
-) -> PackedTrial:
+def try_classes(layer: FeedbackLayer, setting: Setting) -> PackedTrial:
     """Store a layer on a simulated chip in each class of rows, at several scales, and read it.
 
     Rows do not depend on each other, so that copies of the layer in several classes and scales go
@@ -127,12 +113,11 @@ def try_classes(
 
     Args:
         layer: The layer.
-        device: The kind of cells.
-        setting: The laws to design for, and the store whose levels robust cells have.
-        verify_reads: Verifying reads of a cell.
+        setting: What to design for.
     """
     rows, columns = layer.weights.shape
-    memory = SimulatedMemory(device, _TRIAL_SEED, verify_reads)
+    device = setting.design.device
+    memory = SimulatedMemory(device, _TRIAL_SEED, setting.verify_reads)
     size = np.sqrt(np.square(layer.weights, dtype=np.float64).mean(axis=1))
     losses = np.full((rows, len(CELLS)), np.inf)
     scales = np.zeros((rows, len(CELLS)), np.int32)
@@ -147,10 +132,11 @@ def try_classes(
             end = (number + 1) * rows
             classes[end - rows % SHARING.get(kind, 1) : end] = SINGLE
         code = PackedCode(classes, scale_index(np.concatenate([size * r for _, r in chosen])))
-        codec, copies = _codec(code, setting), layer.repeated(len(chosen))
+        copies = layer.repeated(len(chosen))
+        codec = code.columns(copies.weights, setting.design)
         region = f"trial/{first}/{layer.name}"
         targets, _ = copies.store(into(memory, region, codec, channel_of(device)))
-        seen = _read_back(targets, codec, device, setting, region)
+        seen = _read_back(targets, codec, setting, region)
         for number, (kind, _) in enumerate(chosen):
             own = slice(number * rows, (number + 1) * rows)
             loss = layer.loss(seen[own])
@@ -226,33 +212,25 @@ def _grouped(kinds: NDArray[np.uint8], trial: PackedTrial) -> PackedCode:
     return PackedCode(kinds, trial.scales[np.arange(len(kinds)), kinds])
 
 
-def _codec(code: PackedCode, setting: Setting) -> PackedCodec:
-    if not isinstance(setting.store, DigitalStore):
-        raise InputError("packed cells need a store of hard decisions")
-    return PackedCodec(code, setting.law, setting.store)
-
-
 def _read_back(
     targets: NDArray[np.float32],
     codec: PackedCodec,
-    device: Device,
     setting: Setting,
     region: str,
 ) -> NDArray[np.float32]:
     """Return what the cells of a trial give at the age that the plan is for."""
+    device = setting.design.device
     levels = codec.encode(targets)
-    plain = levels.reshape(-1).astype(np.float32) / np.float32(LEVELS - 1)
-    written = device.write(plain, stream=Stream.of(_TRIAL_SEED, f"write/{region}"))
-    aged = device.age(written, setting.channel.age_seconds)
-    readings = device.read(aged, stream=Stream.of(_TRIAL_SEED, f"read/0/{region}"))
+    chip = SimulatedCells(device, _TRIAL_SEED)
+    written = chip.write(region, levels.reshape(-1))
+    readings = chip.read(region, device.age(written, setting.channel.age_seconds))
     return codec.decode(readings.reshape(levels.shape), setting.channel)
 
 
 def _cells(
     setting: Setting, trials: Mapping[str, PackedTrial], codes: Mapping[str, PackedCode]
 ) -> int:
-    data, cells = setting.fixed_bytes, 0
-    for name, code in codes.items():
-        data += len(encode_packed_side(code))
-        cells += code.cells(trials[name].columns)
-    return cells + setting.store.cells(data)
+    return setting.cells(
+        (len(encode_packed_side(code)), code.cells(trials[name].columns))
+        for name, code in codes.items()
+    )

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.channel import Channel, constellation, decisions
+from softcell.channel import Channel, constellation, decisions, gray_label
 from softcell.codes.store.bch import BCH
 from softcell.codes.store.protection import choose_bch
 from softcell.errors import InfeasibleError, InputError
@@ -73,8 +73,7 @@ class DigitalStore:
     @property
     def labels(self) -> NDArray[np.uint8]:
         """Gray label of each level in the order of `indices`, shape (levels,)."""
-        order = np.arange(len(self.indices))
-        return (order ^ (order >> 1)).astype(np.uint8)
+        return gray_label(np.arange(len(self.indices), dtype=np.uint8))
 
     @property
     def frame_bytes(self) -> int:
@@ -169,10 +168,9 @@ class DecodedRun:
 def raw_bit_error_rate(channel: Channel, indices: NDArray[np.int64]) -> float:
     """Return the bit error rate of Gray-labelled equiprobable levels under likeliest decisions."""
     matrix = channel.matrix[indices]
-    order = np.arange(len(indices))
-    labels = order ^ (order >> 1)
+    labels = gray_label(np.arange(len(indices), dtype=np.uint8))
     best = labels[decisions(matrix)]
-    wrong = np.bitwise_count((labels[:, None] ^ best[None, :]).astype(np.uint8))
+    wrong = np.bitwise_count(labels[:, None] ^ best[None, :])
     bits = max(len(indices).bit_length() - 1, 1)
     return float((matrix * wrong).sum() / (len(indices) * bits))
 

@@ -9,7 +9,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.channel import Channel, constellation, log_likelihood_ratios, mutual_information
+from softcell.channel import (
+    Channel,
+    constellation,
+    gray_label,
+    log_likelihood_ratios,
+    mutual_information,
+)
 from softcell.codes.store.ldpc import in_steps
 from softcell.errors import InputError
 
@@ -173,7 +179,7 @@ def gray_labels(bits: int) -> Iterator[tuple[int, ...]]:
         >>> list(gray_labels(3))[0]
         (0, 1, 3, 2, 6, 7, 5, 4)
     """
-    reflected = tuple(i ^ (i >> 1) for i in range(1 << bits))
+    reflected = tuple(gray_label(i) for i in range(1 << bits))
     if bits > 3:
         yield reflected
         return

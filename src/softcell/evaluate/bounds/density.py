@@ -140,7 +140,8 @@ def _extended(
     if gap * gap_before > 0 and before > last:
         power = float(np.clip(np.log(gap_before / gap) / np.log(before / last), 0.25, 1.0))
     rate = limit(distortion) + gap * (distortion / last) ** power
-    return np.maximum(rate, computed.rate_bits[-1])
+    above: np.ndarray = np.maximum(rate, computed.rate_bits[-1])
+    return above
 
 
 def _cells(x: np.ndarray, p: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:

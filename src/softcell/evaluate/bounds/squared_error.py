@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 from scipy.sparse import csr_array
 
-from softcell.channel.blahut_arimoto import Objective, maximise
+from softcell.channel.blahut_arimoto import Evaluation, maximise
 from softcell.errors import InputError
 from softcell.evaluate.bounds.curve import (
     RateDistortion,
@@ -114,7 +114,8 @@ def lattice(x: np.ndarray, width: float, *, steps: int = 2) -> np.ndarray:
     y = step * np.arange(np.floor(x[0] / step), np.ceil(x[-1] / step) + 1)
     above = np.minimum(np.searchsorted(x, y), len(x) - 1)
     nearest = np.minimum(np.abs(y - x[above]), np.abs(y - x[np.maximum(above - 1, 0)]))
-    return y[nearest <= 4 * width]
+    kept: np.ndarray = y[nearest <= 4 * width]
+    return kept
 
 
 def point_at(
@@ -148,10 +149,10 @@ def point_at(
     kernel = _with_data(pattern, np.exp(excess / (-2 * width**2)))
     transposed = kernel.T.tocsr()
 
-    def likelihood(q: np.ndarray) -> Objective:
+    def likelihood(q: np.ndarray) -> Evaluation:
         total = np.maximum(kernel @ q, 1e-300)
         log_factors = np.log(np.maximum(transposed @ (p / total), 1e-300))
-        return Objective(float(p @ np.log(total)), log_factors, max(float(log_factors.max()), 0.0))
+        return Evaluation(float(p @ np.log(total)), log_factors, max(float(log_factors.max()), 0.0))
 
     start = transposed @ (p / (kernel @ np.ones(len(y))))
     start = np.maximum(start, 1e-200)

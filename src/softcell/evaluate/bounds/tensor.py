@@ -150,7 +150,7 @@ def _spacing_of_int8_rows(weights: np.ndarray) -> np.ndarray | None:
     if weights.ndim < 2 or weights.size < 2 * len(weights):
         return None
     rows = weights.reshape(len(weights), -1)
-    step = np.abs(rows).max(axis=1, keepdims=True).astype(np.float64) / 127
+    step: np.ndarray = np.abs(rows).max(axis=1, keepdims=True).astype(np.float64) / 127
     step[step == 0] = 1.0
     for some in (slice(1), slice(None)):  # one row tells nearly always, at no cost
         multiple = rows[some] / step[some]

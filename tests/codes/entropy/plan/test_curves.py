@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from softcell.allocate.feedback_layer import in_loop
 from softcell.allocate.plan import make_plan
 from softcell.codes.entropy.plan.curves import EntropyCurves, Quantiser
 from softcell.curvature import LayerCurvature
 from softcell.devices import parse_device
 from softcell.errors import InputError
+from softcell.feedback.layer import in_loop
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 

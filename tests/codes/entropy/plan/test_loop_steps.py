@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan import make_plan
-from softcell.allocate.survey import as_rows
 from softcell.codes.entropy.stream import decode
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import parse_device
@@ -15,6 +14,7 @@ from softcell.feedback.memory import SimulatedMemory
 from softcell.image.closed_loop import close_loop, write_closed_loop
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights
+from softcell.weights.finite import as_rows
 
 DEVICE = parse_device("pcm-partial-reset")
 
@@ -74,7 +74,7 @@ def test_steps_are_kept_as_they_are_and_so_are_their_multiples():
         steps = tensor.code.row_steps(len(rows))
         halves = rows / steps[:, None] * 2
         assert np.allclose(halves, np.rint(halves), atol=1e-6)
-        data = tensor.code.encode(rows)
+        data = tensor.code.stream(rows)
         again = decode(data.tobytes(), rows.shape)
         assert np.array_equal(again, rows)
         assert tensor.code.encode(again).tobytes() == data.tobytes()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from softcell.allocate.setting import Setting
-from softcell.allocate.survey import Progress
 from softcell.codes.analog.plan.draft import Codes, Draft
 from softcell.codes.analog.plan.ranges import LARGE_CELLS, choose_large
 from softcell.codes.analog.plan.stored import mean_cells, pooled_magnitudes
 
 
-def analog_codes(setting: Setting, progress: Progress | None = None) -> Codes:
+def plan_codes(setting: Setting) -> Codes:
     """Return the code of every analog tensor.
 
     Together with all else that is stored they keep to the target, unless one cell for each weight
     is already more: then every weight has one.
     """
-    scheme, names = setting.scheme, [s.info.name for s in setting.analog]
+    scheme, names = setting.scheme, [s.info.name for s in setting.matrices]
     large = 0.0
     if scheme.has("sparsity"):
         large = choose_large(
@@ -29,11 +28,13 @@ def analog_codes(setting: Setting, progress: Progress | None = None) -> Codes:
     # A class of large weights that turns out to be too much for the target is given up.
     for share in dict.fromkeys((large, 0.0)):
         reads = max(mean_cells(setting) / (1 + share * (LARGE_CELLS - 1)), 1.0)
-        draft = Draft(setting, large=share, reads=dict.fromkeys(names, reads), progress=progress)
+        draft = Draft(
+            setting, large=share, reads=dict.fromkeys(names, reads), progress=setting.progress
+        )
         codes = draft.codes()
         if scheme.has("adaptive") and scheme.has("sensitivity"):
             means = {name: float(code.cells[:, 0].mean()) for name, code in codes.items()}
-            draft = Draft(setting, large=share, reads=means, progress=progress)
+            draft = Draft(setting, large=share, reads=means, progress=setting.progress)
             codes = draft.codes()
         if draft.total(codes) <= setting.target:
             break

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate.setting import Setting
-from softcell.allocate.survey import Progress, TensorSurvey, as_rows, finite_weights
+from softcell.allocate.survey import TensorSurvey
 from softcell.codes.analog.code import AnalogCode
 from softcell.codes.analog.plan.cells import MOST, even_cells, sensitive_cells
 from softcell.codes.analog.plan.ranges import LARGE_CELLS, TensorRanges, class_cells, tensor_ranges
 from softcell.codes.analog.plan.stored import masks_zeros, stored_magnitudes
 from softcell.codes.analog.side_information import side_bits
+from softcell.progress import Progress
+from softcell.weights.finite import as_rows, finite_weights
 
 _RUN_WEIGHTS = 1 << 20
 
@@ -49,7 +51,7 @@ class Draft:
         reads: Mapping[str, float],
         progress: Progress | None = None,
     ) -> None:
-        self._setting, self._tensors = setting, setting.analog
+        self._setting, self._tensors = setting, setting.matrices
         self._ranges: dict[str, TensorRanges] = {}
         self._counts: dict[str, NDArray[np.int64]] = {}
         for done, s in enumerate(self._tensors, start=1):
@@ -101,10 +103,10 @@ class Draft:
 
     def total(self, codes: Codes) -> int:
         """Return all cells that a decoder needs."""
-        data = self._setting.fixed_bytes
-        for name, code in codes.items():
-            data += int(np.ceil(side_bits(code, self._counts[name].sum(axis=0)) / 8))
-        return self._cells(codes) + self._setting.store.cells(data)
+        return self._setting.cells(
+            (int(np.ceil(side_bits(code, counts.sum(axis=0)) / 8)), _own_cells(code, counts))
+            for code, counts in ((code, self._counts[name]) for name, code in codes.items())
+        )
 
     def _code(self, s: TensorSurvey, cells: NDArray[np.uint8]) -> AnalogCode:
         ranges = self._ranges[s.info.name].ranges
@@ -136,7 +138,7 @@ class Draft:
         return counts
 
     def _cells(self, codes: Codes) -> int:
-        return sum(int((self._counts[n][:, 1:] * code.cells).sum()) for n, code in codes.items())
+        return sum(_own_cells(code, self._counts[name]) for name, code in codes.items())
 
     def _loss(self, codes: Codes) -> float:
         """Return the expected loss: squared errors, each times what the loss feels of it."""
@@ -200,3 +202,8 @@ class Draft:
             s.info.name: np.ascontiguousarray(part.reshape(size.shape).T)
             for s, size, part in zip(self._tensors, sizes, np.split(shared, ends[:-1]))
         }
+
+
+def _own_cells(code: AnalogCode, counts: NDArray[np.int64]) -> int:
+    """Return the cells of a tensor with so many weights by row and class."""
+    return int((counts[:, 1:] * code.cells).sum())

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from softcell.channel import Channel
 from softcell.codes.analog.position_map import moments
-from softcell.codes.analog.side_information import stored_range
 from softcell.codes.analog.value_range import (
     PLACES,
     Histogram,
@@ -19,6 +18,7 @@ from softcell.codes.analog.value_range import (
     map_of,
     nearest_reads,
 )
+from softcell.codes.bfloat16 import ceiling
 from softcell.codes.schemes import Scheme
 
 LARGE_FRACTIONS = (0.05, 0.1, 0.2, 0.35)
@@ -69,7 +69,7 @@ def tensor_ranges(
         large: Share of the weights to give a range of their own; 0 for one range.
     """
     if large > 0 and magnitudes.counts.sum() > 0:
-        threshold = stored_range(_quantile(magnitudes, 1 - large))
+        threshold = ceiling(_quantile(magnitudes, 1 - large))
         if 0 < threshold < magnitudes.values.max():
             below = magnitudes.values <= threshold
             parts = [
@@ -139,7 +139,7 @@ def _range(
         largest = float(np.abs(values.values).max()) if high is None else high
         places = (0, PLACES) if scheme.has("inversion") else (0, 0)
         chosen = ValueRange(0.0, max(largest, low or 0.0), *places)
-    high = stored_range(chosen.high)
+    high = ceiling(chosen.high)
     return replace(chosen, low=-high if low is None else low, high=high)
 
 

@@ -25,8 +25,8 @@ def stored_magnitudes(setting: Setting, tensor: TensorSurvey) -> Histogram:
 
 def mean_cells(setting: Setting) -> float:
     """Return about how many cells a weight gets, of those that go to cells; at least 0."""
-    masked = [s for s in setting.analog if masks_zeros(setting, s)]
-    stored = sum(s.info.size for s in setting.analog) - sum(s.zeros for s in masked)
+    masked = [s for s in setting.matrices if masks_zeros(setting, s)]
+    stored = sum(s.info.size for s in setting.matrices) - sum(s.zeros for s in masked)
     bits = 8.0 * setting.fixed_bytes + (stored if setting.scheme.has("sign") else 0)
     for s in masked:
         bits += s.info.size * binary_entropy(s.zeros / s.info.size)
@@ -36,7 +36,7 @@ def mean_cells(setting: Setting) -> float:
 def pooled_magnitudes(setting: Setting) -> Histogram:
     """Return the sizes of all weights that go to cells, in units of their tensor's own."""
     parts = []
-    for s in setting.analog:
+    for s in setting.matrices:
         scale = np.sqrt(s.variance * s.info.size / max(s.info.size - s.zeros, 1))
         histogram = stored_magnitudes(setting, s)
         if scale > 0:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.feedback_layer import FeedbackLayer
-from softcell.allocate.survey import Progress
 from softcell.codes.entropy.code import EntropyCode
 from softcell.codes.entropy.stream import stored_steps
+from softcell.feedback.layer import FeedbackLayer
+from softcell.progress import Progress
 
 _COARSEST = 256.0
 """Largest step, in root mean squares of a tensor's largest row. Errors pile up in the loop, so that
@@ -87,9 +87,9 @@ class EntropyCurves:
         key = number, float(exponent)
         if key not in self._points:
             layer, code = self.layers[number], self.code(number, exponent)
-            seen = layer.quantised(code)
+            seen = code.quantised(layer)
             loss = 0.5 * float(layer.loss(seen).sum())
-            self._points[key] = Point(8 * len(code.encode(seen)), loss)
+            self._points[key] = Point(8 * len(code.stream(seen)), loss)
             if self.progress:
                 self.progress("steps", number + 1, len(self.layers))
         return self._points[key]

@@ -8,7 +8,6 @@ from typing import TypeVar
 import numpy as np
 
 from softcell.allocate.setting import Setting
-from softcell.allocate.survey import Progress
 from softcell.errors import InfeasibleError
 
 _ROUNDS = 12
@@ -43,7 +42,6 @@ def fit_factor(
     *,
     first: float,
     weights: int,
-    progress: Progress | None = None,
 ) -> dict[str, Code]:
     """Return the codes at the factor that spends most of the target and no more.
 
@@ -57,7 +55,6 @@ def fit_factor(
         setting: Target and store.
         first: Logarithm to begin with.
         weights: Weights that take bits.
-        progress: Called after each round.
 
     Raises:
         InfeasibleError: No step is coarse enough.
@@ -68,8 +65,8 @@ def fit_factor(
     for done in range(_ROUNDS):
         codes = codes_at(at)
         over = cells_of(codes) - setting.target
-        if progress:
-            progress("steps", done + 1, _ROUNDS)
+        if setting.progress:
+            setting.progress("steps", done + 1, _ROUNDS)
         if over <= 0:
             high = at
             if -over < unused:

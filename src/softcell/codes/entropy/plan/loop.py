@@ -6,24 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from softcell.allocate.feedback_layer import FeedbackLayer, feedback_layer
+from softcell.allocate.layer import feedback_layer
 from softcell.allocate.setting import Setting
-from softcell.allocate.survey import Progress, TensorSurvey
+from softcell.allocate.survey import TensorSurvey
 from softcell.codes.entropy.code import EntropyCode
 from softcell.codes.entropy.plan.curves import EntropyCurves, Quantiser, row_sizes, unit_steps
 from softcell.codes.entropy.plan.factor import bits_to_spend, fit_factor
 from softcell.curvature import Calibration
+from softcell.feedback.layer import FeedbackLayer
+from softcell.progress import Progress
 from softcell.weights import Weights
 
 
-def feedback_entropy_codes(
-    setting: Setting,
-    calibration: Calibration,
-    *,
-    quantiser: Quantiser | None = None,
-    curves: EntropyCurves | None = None,
-    progress: Progress | None = None,
-) -> dict[str, EntropyCode]:
+def feedback_entropy_codes(setting: Setting, calibration: Calibration) -> dict[str, EntropyCode]:
     """Return the code of every matrix, quantised in the loop.
 
     Bits are shared by the matrices along their curves of loss against bits; a common factor is then
@@ -32,17 +27,15 @@ def feedback_entropy_codes(
     Args:
         setting: What has to be stored.
         calibration: Curvature of the layers.
-        quantiser: How weights are quantised.
-        curves: Those of an earlier plan of the same network, calibration and quantiser.
-        progress: Called as the work goes on.
 
     Raises:
         InfeasibleError: The target is less than what is stored besides the matrices.
     """
-    if not setting.analog:
+    if not setting.matrices:
         return {}
-    if curves is None:
-        curves = entropy_curves(setting.weights, setting.analog, calibration, quantiser, progress)
+    curves = setting.curves or entropy_curves(
+        setting.weights, setting.matrices, calibration, setting.quantiser, setting.progress
+    )
     layers = curves.layers
     bits = bits_to_spend(setting)
     weights = sum(np.count_nonzero(row_sizes(x)) * x.weights.shape[1] for x in layers)
@@ -64,7 +57,6 @@ def feedback_entropy_codes(
         setting,
         first=0.0,
         weights=weights,
-        progress=progress,
     )
 
 
@@ -103,8 +95,6 @@ def _first_guess(layers: Sequence[FeedbackLayer], bits: float) -> float:
 def _cells(
     setting: Setting, layers: Sequence[FeedbackLayer], codes: Mapping[str, EntropyCode]
 ) -> int:
-    data = setting.fixed_bytes
-    for layer in layers:
-        code = codes[layer.name]
-        data += len(code.encode(layer.quantised(code)))
-    return setting.store.cells(data)
+    return setting.cells(
+        (len(codes[layer.name].stream(codes[layer.name].quantised(layer))), 0) for layer in layers
+    )

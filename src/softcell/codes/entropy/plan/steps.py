@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from softcell.allocate.setting import Setting
-from softcell.allocate.survey import Progress, TensorSurvey, as_rows, finite_weights
+from softcell.allocate.survey import TensorSurvey
 from softcell.codes.entropy.code import EntropyCode
 from softcell.codes.entropy.plan.factor import bits_to_spend, fit_factor
+from softcell.weights.finite import as_rows, finite_weights
 
 
-def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[str, EntropyCode]:
+def entropy_codes(setting: Setting) -> dict[str, EntropyCode]:
     """Return the code of every matrix.
 
     A uniform quantiser of step s errs by s^2 / 12, and at high rate one more bit costs every
@@ -23,7 +24,7 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
     Raises:
         InfeasibleError: The target is less than what is stored besides the matrices.
     """
-    tensors = setting.analog
+    tensors = setting.matrices
     if not tensors:
         return {}
     unit = {s.info.name: _unit_step(s) for s in tensors}
@@ -44,7 +45,6 @@ def entropy_codes(setting: Setting, progress: Progress | None = None) -> dict[st
         setting,
         first=float(relative) + np.log2(4.13) - bits,
         weights=weights,
-        progress=progress,
     )
 
 
@@ -63,8 +63,7 @@ def _unit_step(tensor: TensorSurvey) -> float:
 
 
 def _cells(setting: Setting, codes: Mapping[str, EntropyCode]) -> int:
-    data = setting.fixed_bytes
-    for tensor in setting.analog:
-        rows = as_rows(finite_weights(setting.weights, tensor.info.name))
-        data += len(codes[tensor.info.name].encode(rows))
-    return setting.store.cells(data)
+    return setting.cells(
+        (len(codes[name].stream(as_rows(finite_weights(setting.weights, name)))), 0)
+        for name in (tensor.info.name for tensor in setting.matrices)
+    )

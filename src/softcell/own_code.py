@@ -1,0 +1,66 @@
+"""A user's own Python code, named as `module:function` or `module:Class`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from softcell.errors import InputError, SoftcellError
+
+_Result = TypeVar("_Result")
+
+
+def imported(path: str, option: str, kind: str = "function") -> Callable[..., Any]:
+    """Import a function or a class, from the current folder if it is there.
+
+    Args:
+        path: `module:function`.
+        option: The option that named it, for messages.
+        kind: What is expected there, for messages.
+
+    Raises:
+        InputError: There is no such function, or its module cannot be imported.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise InputError(f"{option}: expected module:{kind}, got {path!r}")
+    sys.path.insert(0, "")  # the current folder, as `python -m` has it
+    try:
+        module = guarded(lambda: importlib.import_module(module_name), f"{option} {path}")
+    except InputError as error:
+        absent = error.__cause__
+        if not isinstance(absent, ModuleNotFoundError) or absent.name is None:
+            raise
+        if not f"{module_name}.".startswith(f"{absent.name}."):
+            raise  # the module is there, and lacks another
+        raise InputError(
+            f"{option} {path}: there is no module {absent.name!r}; run softcell in the folder of "
+            f"{absent.name}.py, or install the package that it is from"
+        ) from None
+    finally:
+        sys.path.remove("")
+    found: Any = getattr(module, name, None)
+    if not callable(found):
+        raise InputError(f"{option}: module {module_name} has no {kind} {name!r}")
+    function: Callable[..., Any] = found
+    return function
+
+
+def guarded(call: Callable[[], _Result], what: str) -> _Result:
+    """Call a user's code; say in one line what went wrong in it, and where.
+
+    Raises:
+        InputError: The code raised an exception of its own.
+    """
+    try:
+        return call()
+    except SoftcellError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        own = [f for f in frames if not f.filename.startswith("<frozen")]
+        where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+        raise InputError(f"{what} failed{where}: {type(error).__name__}: {error}") from error
