@@ -15,7 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from softcell.api import compare, optimise, read, restore, write
+    from softcell.allocate.plan_file import load_plan, save_plan
+    from softcell.api import compare, error_free_cells, optimise, read, restore, write
     from softcell.curvature import calibrate, diagonal_fisher, load_calibration, save_calibration
     from softcell.devices import fit_measurements, parse_device
     from softcell.errors import SoftcellError
@@ -27,6 +28,9 @@ _HOME = {
     "read": "softcell.api",
     "restore": "softcell.api",
     "compare": "softcell.api",
+    "error_free_cells": "softcell.api",
+    "load_plan": "softcell.allocate.plan_file",
+    "save_plan": "softcell.allocate.plan_file",
     "optimise": "softcell.api",
     "calibrate": "softcell.curvature",
     "diagonal_fisher": "softcell.curvature",
@@ -46,13 +50,16 @@ __all__ = [
     "compare",
     "correct_drift",
     "diagonal_fisher",
+    "error_free_cells",
     "fit_measurements",
     "load_calibration",
+    "load_plan",
     "optimise",
     "parse_device",
     "read",
     "restore",
     "save_calibration",
+    "save_plan",
     "write",
 ]
 

@@ -21,3 +21,7 @@ class FormatError(SoftcellError, ValueError):
 
 class InfeasibleError(SoftcellError, ValueError):
     """What was asked for cannot be reached on this device or with this budget."""
+
+
+class DecodingError(SoftcellError):
+    """Code words failed where a single wrong bit makes the rest meaningless."""

@@ -6,6 +6,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar
 
 from softcell.errors import InputError, SoftcellError
@@ -27,9 +28,26 @@ def imported(path: str, option: str, kind: str = "function") -> Callable[..., An
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise InputError(f"{option}: expected module:{kind}, got {path!r}")
+    found: Any = getattr(imported_module(module_name, f"{option} {path}"), name, None)
+    if not callable(found):
+        raise InputError(f"{option}: module {module_name} has no {kind} {name!r}")
+    function: Callable[..., Any] = found
+    return function
+
+
+def imported_module(module_name: str, what: str) -> ModuleType:
+    """Return a module, imported from the current folder or from where Python has it.
+
+    Args:
+        module_name: Its name.
+        what: Option and value that named it, for messages.
+
+    Raises:
+        InputError: There is no such module, or it cannot be imported.
+    """
     sys.path.insert(0, "")  # the current folder, as `python -m` has it
     try:
-        module = guarded(lambda: importlib.import_module(module_name), f"{option} {path}")
+        return guarded(lambda: importlib.import_module(module_name), what)
     except InputError as error:
         absent = error.__cause__
         if not isinstance(absent, ModuleNotFoundError) or absent.name is None:
@@ -37,16 +55,11 @@ def imported(path: str, option: str, kind: str = "function") -> Callable[..., An
         if not f"{module_name}.".startswith(f"{absent.name}."):
             raise  # the module is there, and lacks another
         raise InputError(
-            f"{option} {path}: there is no module {absent.name!r}; run softcell in the folder of "
+            f"{what}: there is no module {absent.name!r}; run softcell in the folder of "
             f"{absent.name}.py, or install the package that it is from"
         ) from None
     finally:
         sys.path.remove("")
-    found: Any = getattr(module, name, None)
-    if not callable(found):
-        raise InputError(f"{option}: module {module_name} has no {kind} {name!r}")
-    function: Callable[..., Any] = found
-    return function
 
 
 def guarded(call: Callable[[], _Result], what: str) -> _Result:

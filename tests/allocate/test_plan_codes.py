@@ -62,7 +62,7 @@ def test_every_code_comes_back_to_the_bit(kind, code):
         ("analog", {"cells": [[1, 2], [0, 1]]}, "at least one cell"),
         ("analog", {"cells": [[1, 2], [256, 1]]}, "beyond the range of uint8"),
         ("analog", {"cells": [[1, 2], [1]]}, "different lengths"),
-        ("analog", {"cells": [1, 2]}, "is a list"),
+        ("analog", {"cells": [1, 2]}, "need shape"),
         ("analog", {"mask": False}, "need a mask"),
         ("analog", {"mask": 1}, "true or false"),
         ("analog", {"sign": False}, "no range of values"),

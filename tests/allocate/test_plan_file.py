@@ -209,7 +209,7 @@ def test_truncated_files_are_refused(text, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (SCHEMA, "softcell.plan/2"),
+        (SCHEMA, "softcell.plan/3"),
         (SCHEMA, "softcell.results/1"),
         ('"scheme": "packed"', '"scheme": "packet"'),
         ('"scheme": "packed"', '"scheme": 3'),

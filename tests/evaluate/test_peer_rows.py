@@ -21,7 +21,7 @@ NAMES = [f"{row.model} {row.scheme}" for row in ROWS]
 
 @pytest.fixture(scope="module")
 def store():
-    return store_for(parse_scheme("strong-digital"), channel_of(parse_device(DEVICE)))
+    return store_for(parse_scheme("strong-digital").store, channel_of(parse_device(DEVICE)))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)

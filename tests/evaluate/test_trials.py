@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softcell.allocate.plan import make_plan
 from softcell.codes.schemes import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
 from softcell.errors import InputError
@@ -15,6 +14,7 @@ from softcell.evaluate.trials import compare, grid, run_trials
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
+from softcell.network import plan_network
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 
@@ -211,12 +211,12 @@ def test_failed_code_words_are_counted(monkeypatch):
     trial = experiment("pcm-mushroom", age_seconds=TEN_YEARS)
     good = run_trials(trial, "int8", seeds=2)
     assert good.failed_code_words == 0
-    planned = make_plan
+    planned = plan_network
 
     def for_fresh_cells(*args, **options):
-        return planned(*args, **{**options, "age_seconds": 0.0})
+        return planned(*args, **{**options, "ages": 0.0})
 
-    monkeypatch.setattr("softcell.evaluate.trials.make_plan", for_fresh_cells)
+    monkeypatch.setattr("softcell.evaluate.trials.plan_network", for_fresh_cells)
     bad = run_trials(trial, "int8", seeds=2)
     assert 0.5 * bad.code_words < bad.failed_code_words <= bad.code_words
     assert bad.accuracy_mean < good.accuracy_mean

@@ -76,7 +76,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 
 def test_the_runs_of_the_writer_do_not_matter(tmp_path, monkeypatch):
     make(tmp_path / "a.cells")
-    monkeypatch.setattr("softcell.image.write._RUN_WEIGHTS", 37)
+    monkeypatch.setattr("softcell.codes.analog.code._RUN_WEIGHTS", 37)
     make(tmp_path / "b.cells")
     assert (tmp_path / "a.cells").read_bytes() == (tmp_path / "b.cells").read_bytes()
 

@@ -168,7 +168,7 @@ def test_blocks_and_threads_do_not_change_an_image(loop_state, calibrated, tmp_p
                 return whole(*given, block=block)
 
             with monkeypatch.context() as patch:
-                patch.setattr("softcell.allocate.feedback_layer.feedback_loop", some)
+                patch.setattr("softcell.feedback.layer.feedback_loop", some)
                 path = tmp_path / f"{block}.cells"
                 memory = SimulatedMemory(plan.device, 2)
                 options = {"memory": memory, "chip": "simulated:2"}

@@ -38,7 +38,7 @@ def test_the_plan_keeps_to_the_goal_when_written_anew(cnn_subject, device, outco
     assert (outcome.confirmed.score, outcome.confirmed.inputs) <= (1, CONFIRM)
     workshop = Workshop(cnn_subject, device, GOAL)
     for seed in (101, 102):
-        state, header, _ = workshop.write(outcome.best.recipe, outcome.plan, seed)
+        state, header, _ = workshop.write(outcome.plan, seed)
         for inputs in (SEARCH, CONFIRM):
             assert cnn_subject.judge(state, inputs).divergence <= GOAL.max_divergence
         assert header.cells_per_weight == pytest.approx(outcome.best.cells_per_weight)
@@ -150,7 +150,7 @@ def test_a_tensor_to_keep_is_kept_to_the_byte(cnn, device):
     kept = frozenset({"7.weight", "7.bias"})
     subject = cnn.subject(keep=kept)
     workshop = Workshop(subject, device, GOAL)
-    state, header, _ = workshop.write(Recipe(), workshop.plan(Recipe(), 8.0), 9)
+    state, header, _ = workshop.write(workshop.plan(Recipe(), 8.0), 9)
     for name in kept:
         assert state[name].tobytes() == cnn.state[name].numpy().tobytes()
     assert (state["3.weight"] != cnn.state["3.weight"].numpy()).any()
@@ -188,7 +188,7 @@ def test_written_blind_and_decoded_by_look_up(cnn, device):
     assert not search.workshop.loops(outcome.best.recipe)
     assert not outcome.best.recipe.digital
     assert outcome.plan.uses_cells
-    one, other = (search.workshop.write(outcome.best.recipe, outcome.plan, s)[0] for s in (8, 9))
+    one, other = (search.workshop.write(outcome.plan, s)[0] for s in (8, 9))
     assert (one["3.weight"] != other["3.weight"]).any()
     for state in (one, other):
         assert subject.judge(state, CONFIRM).divergence < 2 * goal.max_divergence

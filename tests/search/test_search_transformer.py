@@ -31,7 +31,7 @@ def test_a_plan_is_found(transformer, device, left_out):
     outcome = search.run()
     assert outcome.confirmed.score <= 1
     assert outcome.best.cells_per_weight < 1.5
-    restored, header, _ = search.workshop.write(outcome.best.recipe, outcome.plan, 3)
+    restored, header, _ = search.workshop.write(outcome.plan, 3)
     assert restored.keys() == state.keys()
     assert header.weights == sum(tensor.numel() for tensor in state.values())
     assert {t.info.name for t in header.tensors if t.kind == "entropy-coded"} == {

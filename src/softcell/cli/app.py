@@ -27,6 +27,7 @@ from softcell.cli.results import results
 from softcell.cli.train import train
 from softcell.cli.write import write
 from softcell.errors import SoftcellError
+from softcell.own_code import imported_module
 from softcell.version import VERSION
 
 VERBS: dict[str, Callable[..., int | None]] = {
@@ -83,8 +84,19 @@ def _softcell(
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Import a module first, which registers codes of your own; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Store the weights of neural networks in noisy memory cells."""
+    del version  # its callback has answered
+    for module in modules or []:
+        imported_module(module, f"--import {module}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

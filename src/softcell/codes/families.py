@@ -79,8 +79,8 @@ def family_of(kind: str, what: str) -> Family:
     found = FAMILIES.get(kind)
     if found is None:
         raise FormatError(
-            f"{what} is of unknown kind {kind!r:.40}; if it is a code of your own, import the "
-            "module that names it in softcell.FAMILIES first"
+            f"{what} is of unknown kind {kind!r:.40}; if that is a code of your own, import the "
+            "module that registers it first: softcell --import MODULE ..."
         )
     return found
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,24 @@ class Experiment:
     calibration: Calibration | None = field(default=None, repr=False)
     correct: Correct | None = None
     _memory: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def require_tensors(self, found: Mapping[str, Any], what: Path | str) -> None:
+        """Make sure that tensors are those of the network.
+
+        Args:
+            found: Shapes by name.
+            what: Whose they are, for the error.
+
+        Raises:
+            InputError: A tensor is missing, one too many, or of another shape.
+        """
+        expected = {name: values.shape for name, values in self.state.items()}
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                raise InputError(
+                    f"{what}: tensor {name!r} is {found.get(name, 'missing')}, the network's is "
+                    f"{expected.get(name, 'missing')}; name the task and model that it was made for"
+                )
 
     @property
     def network(self) -> Network:

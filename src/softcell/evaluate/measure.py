@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from softcell.allocate import Plan
 from softcell.channel import channel_of
 from softcell.codes.schemes import parse_scheme
-from softcell.devices import read_noise_share
+from softcell.devices import Device, read_noise_share
 from softcell.errors import InputError
 from softcell.evaluate.bounds import least_cells_per_weight
 from softcell.evaluate.experiment import Experiment
@@ -21,7 +21,7 @@ from softcell.evaluate.results import Result
 from softcell.evaluate.statistics import mean_and_ci95
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
-from softcell.image.restore import Restoration
+from softcell.image.restore import ReadReport, Restoration
 from softcell.network import Network, chips
 from softcell.progress import Progress
 from softcell.version import VERSION
@@ -86,56 +86,120 @@ def measure_chips(
         FormatError: An image is damaged.
         DecodingError: Side information was lost.
     """
-    accuracies, reports, headers, seeds = [], [], [], []
-    errors = np.zeros(2)
+    tally, header = Tally(experiment), None
     for path, seed in written:
         with CellImage(path) as image:
-            headers.append(image.header)
-            shapes = {t.info.name: t.info.shape for t in image.header.tensors}
-            _require_same(experiment, shapes, str(path))
+            header = image.header
+            experiment.require_tensors({t.info.name: t.info.shape for t in header.tensors}, path)
             chip = SimulatedChip(image, seed=seed, age_seconds=experiment.age_seconds)
             restoration = Restoration(image, chip)
             restored = dict(restoration.tensors())
-            reports.append(restoration.report)
-        errors += _errors(experiment, restored)
-        accuracies.append(experiment.accuracy(restored))
-        seeds.append(seed)
+        tally.add(
+            seed,
+            restored,
+            restoration.report,
+            cells=header.cells_per_weight,
+            side=header.side_cells_per_weight,
+        )
         if progress:
-            progress(label, len(seeds), len(seeds))
-    if not seeds:
+            progress(label, tally.chips, tally.chips)
+    if header is None:
         raise InputError("expected at least 1 seed, got 0")
-    mean, interval = mean_and_ci95(accuracies)
-    total, weighted = errors / len(seeds)
-    bound, _ = experiment.bound()
-    header = headers[0]
-    capacity = channel_of(header.device, experiment.age_seconds).capacity.bits
-    return Result(
-        task=experiment.task,
-        model=experiment.model,
-        device=header.device.name,
-        age_seconds=experiment.age_seconds,
+    return tally.result(
+        header.device,
         scheme=header.scheme,
-        target_cells_per_weight=target,
-        cells_per_weight=float(np.mean([h.cells_per_weight for h in headers])),
-        side_cells_per_weight=float(np.mean([h.side_cells_per_weight for h in headers])),
-        accuracy_mean=mean,
-        accuracy_ci95=interval,
-        float_accuracy=experiment.float_accuracy,
-        seeds=len(seeds),
-        images=experiment.images,
-        sdr_db=_sdr_db(experiment, total),
-        limit_cells_per_weight=least_cells_per_weight(bound, weighted, capacity, header.weights),
-        capacity_bits=capacity,
-        code_words=sum(r.frames for r in reports),
-        failed_code_words=sum(r.failed for r in reports),
-        first_seed=seeds[0],
-        accuracies=tuple(accuracies),
-        version=VERSION,
         decoder=parse_scheme(header.scheme).decoder,
-        read_noise_share=read_noise_share(header.device),
+        target_cells_per_weight=target,
         programmed_cells=header.analog_cells if settings.get("verify_reads") else 0,
         **settings,
     )
+
+
+class Tally:
+    """What chips gave back of a network so far, one after the other.
+
+    Args:
+        experiment: The network, how to evaluate it, and the age at which chips are read.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._errors = np.zeros(2)
+        self._seeds: list[int] = []
+        self._accuracies: list[float] = []
+        self._reports: list[ReadReport] = []
+        self._cells: list[tuple[float, float]] = []
+
+    @property
+    def chips(self) -> int:
+        """Number of chips so far."""
+        return len(self._seeds)
+
+    def add(
+        self,
+        seed: int,
+        restored: Mapping[str, NDArray[Any]],
+        report: ReadReport,
+        *,
+        cells: float,
+        side: float = 0.0,
+    ) -> None:
+        """Take up what a chip gave back.
+
+        Args:
+            seed: The chip's seed.
+            restored: The tensors.
+            report: How its code words fared.
+            cells: Cells per weight that it took.
+            side: Those among them that hold side information.
+        """
+        self._errors += _errors(self._experiment, restored)
+        self._accuracies.append(self._experiment.accuracy(restored))
+        self._seeds.append(seed)
+        self._reports.append(report)
+        self._cells.append((cells, side))
+
+    def result(self, device: Device, *, scheme: str, decoder: str, **settings: Any) -> Result:
+        """Return the result of all chips.
+
+        Args:
+            device: Their device.
+            scheme: Name of the scheme.
+            decoder: What decodes a weight.
+            settings: Further fields of the result.
+        """
+        experiment = self._experiment
+        mean, interval = mean_and_ci95(self._accuracies)
+        total, weighted = self._errors / self.chips
+        bound, _ = experiment.bound()
+        capacity = channel_of(device, experiment.age_seconds).capacity.bits
+        weights = sum(values.size for values in experiment.state.values())
+        cells, side = np.mean(self._cells, axis=0)
+        return Result(
+            task=experiment.task,
+            model=experiment.model,
+            device=device.name,
+            age_seconds=experiment.age_seconds,
+            scheme=scheme,
+            cells_per_weight=float(cells),
+            side_cells_per_weight=float(side),
+            accuracy_mean=mean,
+            accuracy_ci95=interval,
+            float_accuracy=experiment.float_accuracy,
+            seeds=self.chips,
+            images=experiment.images,
+            sdr_db=_sdr_db(experiment, total),
+            limit_cells_per_weight=least_cells_per_weight(bound, weighted, capacity, weights),
+            capacity_bits=capacity,
+            code_words=sum(r.frames for r in self._reports),
+            failed_code_words=sum(r.failed for r in self._reports),
+            first_seed=self._seeds[0],
+            accuracies=tuple(self._accuracies),
+            version=VERSION,
+            decoder=decoder,
+            read_noise_share=read_noise_share(device),
+            **settings,
+        )
 
 
 def measure_plan(
@@ -202,7 +266,7 @@ def measure_given(experiment: Experiment, state: Mapping[str, NDArray[Any]]) -> 
     Raises:
         InputError: They are other tensors than the network's, or hold NaN or infinite weights.
     """
-    _require_same(experiment, {n: v.shape for n, v in state.items()}, "these weights")
+    experiment.require_tensors({n: v.shape for n, v in state.items()}, "these weights")
     for name, values in state.items():
         if not np.isfinite(values).all():
             raise InputError(f"tensor {name!r} holds NaN or infinite weights; repair it first")
@@ -227,16 +291,6 @@ def measure_given(experiment: Experiment, state: Mapping[str, NDArray[Any]]) -> 
         accuracies=(accuracy,),
         version=VERSION,
     )
-
-
-def _require_same(experiment: Experiment, found: Mapping[str, Any], what: str) -> None:
-    expected = {name: values.shape for name, values in experiment.state.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise InputError(
-                f"{what}: tensor {name!r} is {found.get(name, 'missing')}, the network's is "
-                f"{expected.get(name, 'missing')}; name the task and model that it was made for"
-            )
 
 
 def _matrices(experiment: Experiment) -> dict[str, NDArray[Any]]:

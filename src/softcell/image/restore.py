@@ -17,7 +17,7 @@ from softcell.codes.families import FAMILIES, RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.codes.schemes import parse_scheme, schemes_that
 from softcell.durations import Ages, format_age
-from softcell.errors import FormatError, InputError, SoftcellError
+from softcell.errors import DecodingError, FormatError, InputError
 from softcell.image.cell_image import STORE_RUN, CellImage, ImageHeader, ImageTensor
 from softcell.image.readings import Readings
 from softcell.progress import Progress
@@ -28,10 +28,6 @@ _MOST_THREADS = 16
 
 _LARGEST = {"F16": 65504.0, "BF16": float.fromhex("0x1.fep127")}
 """Largest finite number of the types that end below a bfloat16 range's end or float32."""
-
-
-class DecodingError(SoftcellError):
-    """Code words failed where a single wrong bit makes the rest meaningless."""
 
 
 @dataclass(frozen=True)
