@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softcell.errors import SoftcellError
     from softcell.evaluate import bounds
     from softcell.feedback import correct_drift
+    from softcell.network import Network
 
 _HOME = {
     "write": "softcell.api",
@@ -37,6 +38,7 @@ _HOME = {
     "load_calibration": "softcell.curvature",
     "save_calibration": "softcell.curvature",
     "correct_drift": "softcell.feedback",
+    "Network": "softcell.network",
     "fit_measurements": "softcell.devices",
     "parse_device": "softcell.devices",
     "SoftcellError": "softcell.errors",
@@ -44,6 +46,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Network",
     "SoftcellError",
     "bounds",
     "calibrate",

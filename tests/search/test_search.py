@@ -10,9 +10,10 @@ from softcell.allocate.plan_file import save_plan
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InfeasibleError, InputError
+from softcell.network.own import learnt_of
 from softcell.search import Goal, Recipe, Search, Verdict, Workshop
 from softcell.search.judge import CONFIRM, SEARCH
-from softcell.search.subjects import learnt_of, own_subject
+from softcell.search.subjects import own_subject
 
 GOAL = Goal(max_divergence=0.01)
 

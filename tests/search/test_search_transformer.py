@@ -8,8 +8,9 @@ from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.network import write_network
+from softcell.network.own import learnt_of, own_network
 from softcell.search import Goal, Recipe, Search, Workshop
-from softcell.search.subjects import learnt_of, own_network, own_subject
+from softcell.search.subjects import own_subject
 from softcell.weights import StateDictWeights
 
 GOAL = Goal(max_divergence=0.05)

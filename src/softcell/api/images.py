@@ -29,7 +29,7 @@ from softcell.weights import NetworkWeights, WeightsWriter, parse_weights
 
 
 def write(
-    network: NetworkWeights,
+    network: NetworkWeights | Network,
     path: Path | str,
     *,
     plan: Plan | None = None,
@@ -53,7 +53,7 @@ def write(
     The image is then for that chip alone, unless all is stored error-free.
 
     Args:
-        network: A safetensors file, or tensors by name.
+        network: A safetensors file, tensors by name, or a `Network`, which knows more of itself.
         path: Cell image to write.
         plan: Plan of the network, such as `load_plan` gives; it says all that follows up to
             `age_unknown`, and how many verifying reads there are.
@@ -90,12 +90,19 @@ def write(
         >>> bool(np.abs(restored["layer.weight"] - weights["layer.weight"]).max() < 0.01)
         True
     """
-    given = Network(
-        source=partial(parse_weights, network),
-        calibration=calibration,
-        correct=correct,
-        sensitivity=sensitivity,
-    )
+    if isinstance(network, Network):
+        if any(each is not None for each in (sensitivity, calibration, correct)):
+            raise InputError(
+                "a Network says what is known of it; leave out what it takes"
+            )
+        given, calibration = network, network.calibration
+    else:
+        given = Network(
+            source=partial(parse_weights, network),
+            calibration=calibration,
+            correct=correct,
+            sensitivity=sensitivity,
+        )
     if plan is None:
         if calibration is None and (correct is not None or verify_reads != 1):
             raise InputError("drift correction and verifying reads need a calibration")

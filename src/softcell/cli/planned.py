@@ -98,7 +98,7 @@ def _own(
 ) -> Network:
     """Return a user's network, to go through the feedback loop."""
     from softcell.curvature import load_calibration
-    from softcell.search.subjects import learnt_of, own_network
+    from softcell.network.own import learnt_of, own_network
 
     if (module is None) != (inputs is None):
         raise InputError("a network of your own takes both --module and --inputs")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,11 @@ from softcell.compress import prune_absorbing
 from softcell.curvature import Calibration
 from softcell.errors import InputError
 from softcell.image.closed_loop import Correct, LayerAfterLayer, folded
-from softcell.weights import ReplacedWeights, Weights
+from softcell.progress import Progress
+from softcell.weights import NetworkWeights, ReplacedWeights, Weights, parse_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +42,63 @@ class Network:
     sequence: Callable[[float], LayerAfterLayer] | None = None
     sensitivity: Mapping[str, NDArray[np.floating]] | None = field(default=None, repr=False)
     keep: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        weights: NetworkWeights,
+        *,
+        module: nn.Module | None = None,
+        inputs: Tensor | None = None,
+        calibration: Calibration | None = None,
+        sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
+        keep: Collection[str] = (),
+        progress: Progress | None = None,
+    ) -> Network:
+        """Return a network with all that its module and some inputs tell of it.
+
+        Args:
+            weights: A safetensors file, or tensors by name.
+            module: The network as a torch module, its weights loaded; with it, it can go through
+                the feedback loop, layer after layer, its drift corrected.
+            inputs: Inputs of the module, first axis inputs, without labels; half of them are used,
+                as by `optimise`.
+            calibration: Curvature of its layers; by default it is made with module and inputs.
+            sensitivity: Diagonal Fisher information, where there is neither.
+            keep: Names of tensors to store as they are.
+            progress: Called while the curvature is computed.
+
+        Raises:
+            InputError: There is a module and no inputs, or too few of them.
+
+        Example:
+            >>> import torch
+            >>> module = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU())
+            >>> known = Network.of(module.state_dict(), module=module, inputs=torch.randn(32, 8))
+            >>> known.calibration is not None
+            True
+        """
+        source = partial(parse_weights, weights)
+        if (module is None) != (inputs is None):
+            raise InputError("a module and its inputs go together")
+        if module is None or inputs is None:
+            return cls(
+                source=source,
+                calibration=calibration,
+                sensitivity=sensitivity,
+                keep=frozenset(keep),
+            )
+        from softcell.network.own import learnt_of, own_network
+
+        return own_network(
+            source,
+            module=module,
+            learnt=learnt_of(inputs),
+            calibration=calibration,
+            sensitivity=sensitivity,
+            keep=frozenset(keep),
+            progress=progress,
+        )
 
     def require_calibration(self) -> Calibration:
         """Return its calibration.

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softcell.curvature import Calibration, calibrate
+from softcell.curvature import Calibration
 from softcell.errors import InputError
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
 from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
-from softcell.feedback import DriftCorrection, SequentialWrite
+from softcell.feedback import SequentialWrite
 from softcell.image.closed_loop import LayerAfterLayer
 from softcell.network import Network
+from softcell.network.own import learnt_of, own_network
 from softcell.progress import Progress
 from softcell.search.judge import (
     CONFIRM,
@@ -100,61 +100,6 @@ def task_network(
     )
 
 
-def learnt_of(inputs: Tensor) -> Tensor:
-    """Return the part of a user's inputs that networks are calibrated and corrected on: half.
-
-    Of the rest the search measures on one half, and confirms on the other.
-
-    Raises:
-        InputError: There are fewer than 8.
-    """
-    if inputs.ndim < 1 or len(inputs) < 8:
-        raise InputError(f"give at least 8 inputs, better hundreds; got {tuple(inputs.shape)}")
-    return inputs[: len(inputs) - 2 * (len(inputs) // 4)]
-
-
-def own_network(
-    source: Callable[[], Weights],
-    *,
-    module: nn.Module | None = None,
-    learnt: Tensor | None = None,
-    calibration: Calibration | None = None,
-    sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
-    keep: frozenset[str] = frozenset(),
-    progress: Progress | None = None,
-) -> Network:
-    """Return a user's network, to be written.
-
-    Args:
-        source: Opens its tensors.
-        module: The network, its weights loaded; or None.
-        learnt: Inputs to learn from, as `learnt_of` gives them.
-        calibration: Curvature of its layers; by default it is made with module and inputs, and
-            without these the network is stored without the feedback loop.
-        sensitivity: Diagonal Fisher information, where there is no calibration.
-        keep: Names of tensors that are stored as they are.
-        progress: Called while the curvature is computed.
-    """
-    if module is None or learnt is None:
-        return Network(source=source, calibration=calibration, sensitivity=sensitivity, keep=keep)
-    if calibration is None:
-        calibration = calibrate(module, learnt, seed=0, progress=progress)
-        with source() as weights:
-            calibration = _named(calibration, frozenset(weights.names))
-
-    def sequence(share: float) -> LayerAfterLayer:
-        return SequentialWrite(module, learnt, share=share)
-
-    return Network(
-        source=source,
-        calibration=calibration,
-        correct=DriftCorrection(module, learnt),
-        sequence=sequence,
-        sensitivity=sensitivity,
-        keep=keep,
-    )
-
-
 def own_subject(
     source: Callable[[], Weights],
     *,
@@ -209,15 +154,6 @@ def own_subject(
         progress=progress,
     )
     return Subject(judge=judge, **vars(network))
-
-
-def _named(calibration: Calibration, names: frozenset[str]) -> Calibration:
-    """Return a calibration without the names of tied tensors that a network's file leaves out."""
-    return replace(
-        calibration,
-        layers={name: each for name, each in calibration.layers.items() if name in names},
-        fisher={name: each for name, each in calibration.fisher.items() if name in names},
-    )
 
 
 def _read(source: Callable[[], Weights]) -> dict[str, NDArray[Any]]:

@@ -16,10 +16,11 @@ from softcell.devices import Device, parse_device
 from softcell.durations import parse_ages
 from softcell.errors import InputError
 from softcell.feedback import DriftCorrection
+from softcell.network.own import learnt_of
 from softcell.progress import Progress
 from softcell.search import Subject
 from softcell.search.judge import State
-from softcell.search.subjects import learnt_of, own_subject
+from softcell.search.subjects import own_subject
 from softcell.training.few_cells import require_source, train_problem
 from softcell.training.loader_batches import InputBatches, LoaderBatches, first_inputs
 from softcell.training.objectives import Distillation, LabelLoss, Mixture, Objective
