@@ -68,6 +68,21 @@ def test_a_code_for_a_span_is_read_at_any_of_its_ages(scheme, tmp_path):
     assert errors[-1] < 0.1
 
 
+def test_packed_cells_do_without_the_age(tmp_path):
+    """As look-up codes do: at any age of the span, and better where the age is told."""
+    header = write(tmp_path, "packed", age_unknown=True, cells=1.2)
+    assert (header.ages.single, header.ages.told) == (False, False)
+    for age in ("1m", "10y"):
+        (untold, report), (told, _) = (
+            read(tmp_path, age, age_unknown=unknown) for unknown in (True, False)
+        )
+        assert report.failed == 0
+        assert error(told) < error(untold) < 0.5
+    write(tmp_path, "packed", cells=1.2, age="1m")
+    with pytest.raises(InputError, match="planned for one age"):
+        read(tmp_path, "1m", age_unknown=True)
+
+
 @pytest.mark.slow
 def test_a_decoder_that_is_not_told_the_age_needs_a_code_for_that(tmp_path):
     untold = {}
@@ -90,9 +105,10 @@ def test_a_decoder_that_is_not_told_the_age_needs_a_code_for_that(tmp_path):
         assert untold[True, age] < untold[False, age]
 
 
-def test_the_result_depends_on_the_age_only_if_it_is_told(tmp_path):
+@pytest.mark.parametrize("scheme", ["coarse-to-fine", "packed"])
+def test_the_result_depends_on_the_age_only_if_it_is_told(scheme, tmp_path):
     """Without the age, readings alone decide: the same readings give the same weights."""
-    write(tmp_path, "coarse-to-fine", age_unknown=True)
+    write(tmp_path, scheme, age_unknown=True)
 
     class Relabelled(SimulatedChip):
         @property
