@@ -73,7 +73,7 @@ def test_a_plan_writes_the_image_that_it_did(case, tmp_path):
 @pytest.mark.parametrize("name", ["joint-map-1d-10y", "joint-map-1d-10y-untold"])
 def test_a_matrix_of_joint_cells_for_a_span_is_written_as_it_was(name, tmp_path):
     """One design of the three of the whole plan, which is slow."""
-    plan = load_plan(FOLDER / f"{name}.json").plan
+    plan = load_plan(FOLDER / f"{name}.json")
     (tensor,) = (each for each in plan.tensors if each.info.name == "fc.weight")
     with parse_weights({"fc.weight": network()["fc.weight"]}) as weights:
         write_image(weights, replace(plan, tensors=(tensor,)), tmp_path / "one.cells")
