@@ -27,10 +27,10 @@ demo: $(READY)  ## Store a small network in measured cells by every scheme: tabl
 		--json out/digits.json --plot out/digits.svg
 
 test: lint $(READY)  ## Lint, types, import order, tests and documentation: what CI runs
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## The tests that take minutes
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

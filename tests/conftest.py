@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+# Networks here are so small that threads of one operation only wait for each other, at full speed:
+# with two of them the suite takes more than twice the processor time. torch reads it at its import.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and all the same name
 
 

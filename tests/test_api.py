@@ -12,16 +12,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import softcell
+from drawn import normal
 from softcell.errors import FormatError, InfeasibleError, InputError, SoftcellError
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
-from softcell.streams import Stream
 from softcell.weights import WeightsReader
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape, dtype=int))).reshape(shape)
-
 
 STATE = {"a": normal(20, 50), "bias": normal(20), "steps": np.array(3)}
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn import laplacian, normal, uniform
 from softcell.allocate.plan import make_plan
 from softcell.codes.schemes import CONVENTIONAL
 from softcell.devices import parse_device
@@ -15,24 +16,10 @@ from softcell.image.cell_image import CellImage, levels_section
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.image.write import write_image
-from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 
 DEVICE = parse_device("pcm-partial-reset")
 ANALOG = ("naive", "sign+adaptive", "sparsity", "sensitivity", "combined")
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape, dtype=int))).reshape(shape)
-
-
-def uniform(*shape, seed=0):
-    return Stream.of(seed, "u").uniform(int(np.prod(shape, dtype=int))).reshape(shape)
-
-
-def laplacian(*shape, seed=0):
-    u = uniform(*shape, seed=seed) - np.float32(0.5)
-    return (-np.sign(u) * np.log1p(-2 * np.abs(u))).astype(np.float32)
 
 
 ROWS = np.linspace(1, 0, 40)[:, None]

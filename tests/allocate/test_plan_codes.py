@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -41,6 +42,15 @@ BY_COLUMN = EntropyCode(stored_steps(np.array([0.1, 1 / 3])), 8, None, True)
 INFO = TensorInfo("w", (2, 5), "F32")
 
 
+def records_of(code, values):
+    """Return a code and the records within it, each beside its values in the file."""
+    found = [(code, values)]
+    for each in fields(code):
+        if isinstance(inner := getattr(code, each.name), tuple):
+            found += zip(inner, values[each.name], strict=True)
+    return found
+
+
 def bits_of(code):
     values = [getattr(code, each.name) for each in fields(code)]
     return [(v.dtype, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values]
@@ -53,6 +63,19 @@ def test_every_code_comes_back_to_the_bit(kind, code):
     assert type(tensor.code) is type(code)
     assert bits_of(tensor.code) == bits_of(code)
     assert (tensor.info, tensor.kind) == (INFO, kind)
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_every_field_is_kept_and_needed(kind):
+    """What a code gains must be in the file: its default would be another code's value."""
+    values = tensor_values(TensorPlan(INFO, kind, CODES[kind]))
+    for record, place in records_of(CODES[kind], values["code"]):
+        assert list(place) == [each.name for each in fields(record)]
+        for name in list(place):
+            kept = place.pop(name)
+            with pytest.raises(FormatError, match=re.escape(f"lacks ['{name}']")):
+                tensor_of(values, "it")
+            place[name] = kept
 
 
 @pytest.mark.parametrize(

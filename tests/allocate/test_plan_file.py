@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from drawn import normal
 from softcell.allocate.plan import Plan, TensorPlan, make_plan
 from softcell.allocate.plan_file import (
     SCHEMA,
@@ -26,14 +27,9 @@ from softcell.errors import FormatError, InputError
 from softcell.feedback.memory import SimulatedMemory
 from softcell.image.closed_loop import write_closed_loop
 from softcell.image.write import write_image
-from softcell.streams import Stream
 from softcell.weights import ReplacedWeights, StateDictWeights
 
 DEVICE = parse_device("pcm-partial-reset")
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape))).reshape(shape)
 
 
 def curvature(rows, columns, *, seed=0):

@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from drawn import normal
 from softcell.allocate.survey import loss_weights, survey
 from softcell.codes.schemes import parse_scheme
 from softcell.errors import InputError
-from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 from softcell.weights.finite import as_rows, finite_weights
-
-
-def weights_of(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape))).reshape(shape)
 
 
 def kinds(state, scheme):
@@ -24,7 +20,7 @@ def kinds(state, scheme):
 
 
 def test_statistics_of_a_pruned_tensor():
-    weights = weights_of(8, 50)
+    weights = normal(8, 50)
     weights[weights < 0.2] = 0
     (found,) = survey(StateDictWeights({"w": weights}), parse_scheme("combined"))
     assert found.zeros == int((weights == 0).sum())
@@ -38,14 +34,14 @@ def test_statistics_of_a_pruned_tensor():
 
 def test_kinds_of_every_type_and_scheme():
     state = {
-        "matrix": weights_of(4, 4),
-        "vector": weights_of(4),
+        "matrix": normal(4, 4),
+        "vector": normal(4),
         "tiny": np.full(3, 1e-6, np.float32),
         "scalar": np.array(2.0, np.float32),
-        "half": weights_of(4, 4).astype(np.float16),
-        "half_vector": weights_of(4).astype(np.float16),
+        "half": normal(4, 4).astype(np.float16),
+        "half_vector": normal(4).astype(np.float16),
         "bfloat": torch.ones(4, 4, dtype=torch.bfloat16),
-        "double": weights_of(4, 4).astype(np.float64),
+        "double": normal(4, 4).astype(np.float64),
         "count": np.array(7),
         "flags": np.ones((2, 2), bool),
         "nothing": np.zeros((0, 3), np.float32),
@@ -64,7 +60,7 @@ def test_kinds_of_every_type_and_scheme():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_not_finite_are_refused(bad):
-    weights = weights_of(3, 3)
+    weights = normal(3, 3)
     weights[1, 1] = bad
     for scheme in ("combined", "int8", "float32"):
         with pytest.raises(InputError, match="'w' holds 1 weights that are NaN or infinite"):
@@ -93,7 +89,7 @@ def test_types_that_could_not_be_restored_are_refused_before_writing(dtype):
 def test_sensitivity_by_row():
     fisher = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
     (found,) = survey(
-        StateDictWeights({"w": weights_of(3, 2, 2)}),
+        StateDictWeights({"w": normal(3, 2, 2)}),
         parse_scheme("combined"),
         sensitivity={"w": fisher, "other": np.ones(3)},
     )
@@ -112,14 +108,14 @@ def test_sensitivity_by_row():
 def test_what_is_no_sensitivity_is_refused(fisher, reason):
     with pytest.raises(InputError, match=reason):
         survey(
-            StateDictWeights({"w": weights_of(3, 2)}),
+            StateDictWeights({"w": normal(3, 2)}),
             parse_scheme("combined"),
             sensitivity={"w": fisher},
         )
 
 
 def test_a_sensitivity_of_another_network_is_refused():
-    weights = StateDictWeights({"w": weights_of(3, 2)})
+    weights = StateDictWeights({"w": normal(3, 2)})
     with pytest.raises(InputError, match="the sensitivity has no tensor 'w'"):
         survey(weights, parse_scheme("combined"), sensitivity={"module.w": np.ones((3, 2))})
     survey(weights, parse_scheme("naive"), sensitivity={"module.w": np.ones((3, 2))})
@@ -134,13 +130,13 @@ def test_tensors_without_sensitivity_stand_in_the_same_unit():
 
 
 def test_rows_are_output_channels():
-    assert as_rows(weights_of(4, 3, 2)).shape == (4, 6)
-    assert as_rows(weights_of(5)).shape == (1, 5)
+    assert as_rows(normal(4, 3, 2)).shape == (4, 6)
+    assert as_rows(normal(5)).shape == (1, 5)
     assert as_rows(np.ones((), np.float32)).shape == (1, 1)
 
 
 def test_progress_counts_tensors():
     seen = []
-    state = {"a": weights_of(2, 2), "b": weights_of(3)}
+    state = {"a": normal(2, 2), "b": normal(3)}
     survey(StateDictWeights(state), parse_scheme("naive"), progress=lambda *told: seen.append(told))
     assert seen == [("survey", 1, 2), ("survey", 2, 2)]

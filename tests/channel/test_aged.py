@@ -13,8 +13,16 @@ from softcell.errors import InputError
 from softcell.streams import Stream
 
 MUSHROOM = parse_device("pcm-mushroom")
-TOLD = law_of(MUSHROOM, parse_ages("1m..10y"))
-UNTOLD = law_of(MUSHROOM, parse_ages("1m..10y", told=False))
+
+
+@pytest.fixture(scope="module")
+def told():
+    return law_of(MUSHROOM, parse_ages("1m..10y"))
+
+
+@pytest.fixture(scope="module")
+def untold():
+    return law_of(MUSHROOM, parse_ages("1m..10y", told=False))
 
 
 def small(first, second, told):
@@ -42,37 +50,36 @@ def test_a_told_decoder_sees_ages_side_by_side_and_another_their_mean():
     np.testing.assert_allclose(told.mean, mean)
 
 
-def test_laws_of_a_device_over_a_span_are_those_of_its_ages():
-    assert len(TOLD.channels) == SPAN_AGES
-    ages = [channel.age_seconds for channel in TOLD.channels]
+def test_laws_of_a_device_over_a_span_are_those_of_its_ages(told, untold):
+    assert len(told.channels) == SPAN_AGES
+    ages = [channel.age_seconds for channel in told.channels]
     assert ages == list(parse_ages("1m..10y").spaced(SPAN_AGES))
     assert (ages[0], ages[-1]) == (60.0, 315_576_000.0)
     assert (np.diff(np.log(ages)) > 0).all()
     assert np.ptp(np.diff(np.log1p(ages))) < 1e-6
-    for law in (TOLD, UNTOLD):
+    for law in (told, untold):
         np.testing.assert_allclose(law.matrix.sum(axis=1), 1, rtol=1e-9)
-    np.testing.assert_array_equal(UNTOLD.matrices, TOLD.matrices)
+    np.testing.assert_array_equal(untold.matrices, told.matrices)
     # Each age's law is the one that the device has on these bins, and it agrees with cells.
     levels = np.full(100_000, 100 / 255, np.float32)
-    for channel in (TOLD.channels[0], TOLD.channels[-1]):
+    for channel in (told.channels[0], told.channels[-1]):
         cells = MUSHROOM.write(levels, stream=Stream.of(1, "w"))
         aged = MUSHROOM.age(cells, channel.age_seconds)
         readings = MUSHROOM.read(aged, stream=Stream.of(1, "r"))
         assert readings.mean() == pytest.approx(channel.mean[100], rel=0.01)
 
 
-def test_knowing_the_age_carries_information_and_never_harms():
+def test_knowing_the_age_carries_information_and_never_harms(told, untold):
     uniform = np.full(256, 1 / 256)
-    told = mutual_information(TOLD.matrix, uniform)
-    untold = mutual_information(UNTOLD.matrix, uniform)
-    assert told > untold + 0.1
-    each = [mutual_information(channel.matrix, uniform) for channel in TOLD.channels]
-    assert told == pytest.approx(np.mean(each), rel=1e-9)  # the age itself says nothing
+    known, unknown = (mutual_information(law.matrix, uniform) for law in (told, untold))
+    assert known > unknown + 0.1
+    each = [mutual_information(channel.matrix, uniform) for channel in told.channels]
+    assert known == pytest.approx(np.mean(each), rel=1e-9)  # the age itself says nothing
 
 
-def test_a_law_is_made_once():
-    assert law_of(parse_device("pcm-mushroom"), parse_ages("1m..10y")) is TOLD
-    assert UNTOLD is not TOLD
+def test_a_law_is_made_once(told, untold):
+    assert law_of(parse_device("pcm-mushroom"), parse_ages("1m..10y")) is told
+    assert untold is not told
 
 
 def test_one_age_is_a_plain_channel():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,17 +43,6 @@ def softcell(capfd: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path) -> 
         return Outcome(status, captured.out, captured.err)
 
     return run
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory):
-    """Keep what is trained here out of the user's cache folder."""
-    if "SOFTCELL_CACHE" in os.environ:
-        yield
-        return
-    os.environ["SOFTCELL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    del os.environ["SOFTCELL_CACHE"]
 
 
 @pytest.fixture(scope="session")

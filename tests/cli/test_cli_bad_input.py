@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from softcell.cli import main
 from softcell.evaluate.results import read_results
 from softcell.weights import TensorInfo, WeightsWriter
 
@@ -24,10 +26,17 @@ def save(path, name, values, dtype="F32"):
         writer.write(name, values)
 
 
+@pytest.fixture(scope="module")
+def written(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "x.cells"
+    assert main(["write", str(network), "-o", str(path)]) == 0
+    return path
+
+
 @pytest.fixture
-def image(softcell, network):
-    assert softcell("write", network, "-o", "x.cells").status == 0
-    return "x.cells"
+def image(softcell, written, tmp_path):
+    shutil.copy(written, tmp_path)
+    return written.name
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -4,63 +4,64 @@ import json
 
 import pytest
 
+from softcell.cli import main
+
 NETWORK = ("--task", "digits", "--target-cells", "1.0")
 SHORT = ("--set", "epochs=2", "--set", "above=0")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("train")
+def small(tmp_path_factory):
+    """A trained network, for whoever only reads it."""
+    path = tmp_path_factory.mktemp("train") / "small.safetensors"
+    assert main(["train", *NETWORK, *SHORT, "--seed", "4", "-o", str(path)]) == 0
+    return path
 
 
-def test_a_trained_network_is_written_and_measured_by_its_plan(softcell, place):
-    path = place / "small.safetensors"
+def test_a_trained_network_is_written_and_measured_by_its_plan(softcell, tmp_path):
+    path, plan = tmp_path / "small.safetensors", tmp_path / "small.json"
     told = softcell("train", *NETWORK, *SHORT, "-o", str(path), "--json")
     facts = json.loads(told.out)
     assert facts["output"] == str(path)
     assert facts["task"] == "digits"
     assert facts["log"][0].startswith("start: ")
-    assert not list(place.glob("*checkpoint*"))
-    plan = place / "small.json"
+    assert not list(tmp_path.glob("*checkpoint*"))
     assert facts["plan"] == str(plan)
     measured = softcell("evaluate", str(path), "--plan", str(plan), "--seeds", "2", "--json", "-")
     row = json.loads(measured.out)["results"][0]
     assert row["accuracy_mean"] == pytest.approx(facts["accuracy"])
     assert row["cells_per_weight"] == pytest.approx(facts["cells_per_weight"], rel=1e-6)
-    image = place / "small.cells"
+    image = tmp_path / "small.cells"
     softcell("write", str(path), "--plan", str(plan), "-o", str(image))
-    again = place / "again.safetensors"
+    again = tmp_path / "again.safetensors"
     softcell("read", str(image), "-o", str(again))
     assert json.loads(softcell("evaluate", str(again), "--json", "-").out)["results"][0][
         "accuracy_mean"
     ] == pytest.approx(facts["accuracy"])
 
 
-def test_the_kept_command_makes_the_same_network(softcell, place):
+def test_the_kept_command_makes_the_same_network(softcell, small, tmp_path):
     from softcell.training.trained_network import TrainedNetwork
 
-    first = place / "first.safetensors"
-    softcell("train", *NETWORK, *SHORT, "--seed", "4", "-o", str(first), "--compact")
-    network = TrainedNetwork.load(first)
+    network = TrainedNetwork.load(small)
     words = network.command.split()
     assert words[:2] == ["softcell", "train"]
-    second = place / "second.safetensors"
-    softcell(*words[1:], "-o", str(second), "--compact")
-    assert TrainedNetwork.load(second).digest == network.digest
+    again = tmp_path / "again.safetensors"
+    softcell(*words[1:], "-o", str(again), "--compact")
+    assert TrainedNetwork.load(again).digest == network.digest
 
 
-def test_a_trained_network_is_trained_on(softcell, place):
+def test_a_trained_network_is_trained_on(softcell, small, tmp_path):
     from softcell.training.trained_network import TrainedNetwork
 
-    first, second = place / "begun.safetensors", place / "done.safetensors"
-    softcell("train", *NETWORK, *SHORT, "-o", str(first))
-    softcell("train", *NETWORK, *SHORT, "--from", str(first), "-o", str(second), "--compact")
-    before, after = TrainedNetwork.load(first), TrainedNetwork.load(second)
+    done = tmp_path / "done.safetensors"
+    softcell("train", *NETWORK, *SHORT, "--from", str(small), "-o", str(done), "--compact")
+    before, after = TrainedNetwork.load(small), TrainedNetwork.load(done)
     assert after.digest != before.digest
     assert after.log[: len(before.log)] == before.log
-    begun, done = after.command.split(" && ")
-    assert begun == f"{before.command} --output begun.safetensors"
-    assert done.endswith("--from begun.safetensors")
+    begun, ended = after.command.split(" && ")
+    assert begun == f"{before.command} --output small.safetensors"
+    assert ended.endswith("--from small.safetensors")
 
 
 @pytest.mark.parametrize(

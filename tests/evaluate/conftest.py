@@ -14,15 +14,3 @@ def data():
     if os.environ.get("SOFTCELL_REQUIRE_DATA") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def cache(shared_cache, monkeypatch):
-    """A cache folder for the whole session, so that a network is trained once."""
-    monkeypatch.setenv("SOFTCELL_CACHE", str(shared_cache))
-    return shared_cache

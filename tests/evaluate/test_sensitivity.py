@@ -7,7 +7,7 @@ from softcell.evaluate.tasks import load_task
 
 
 @pytest.fixture
-def digits(cache):
+def digits():
     return load_task("digits")
 
 

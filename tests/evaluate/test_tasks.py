@@ -21,7 +21,7 @@ PUBLISHED = {
 
 
 @pytest.fixture
-def digits(cache):
+def digits():
     return load_task("digits")
 
 

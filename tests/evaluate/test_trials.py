@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from drawn import normal
 from softcell.codes.schemes import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
 from softcell.errors import InputError
@@ -21,10 +22,6 @@ from softcell.weights import StateDictWeights
 TEN_YEARS = 10 * 365.25 * 86_400
 
 CUMULATIVE = [name for name, scheme in SCHEMES.items() if scheme.kind == "analog"]
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape, dtype=int))).reshape(shape)
 
 
 STATE = {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
+import drawn
 from softcell.curvature import Calibration, LayerCurvature
-from softcell.streams import Stream
 
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "loop").normal(int(np.prod(shape))).reshape(shape)
+normal = partial(drawn.normal, label="loop")
 
 
 def curvature(rows, columns, *, groups=1, seed=0, identity=False):

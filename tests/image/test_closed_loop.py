@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import softcell
+from drawn import normal
 from softcell.allocate.plan import make_plan
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import parse_device
@@ -48,10 +49,6 @@ def through(state, scheme, cells, calibration, *, device=QUIET, seed=0, feedback
     plan = plan or made
     memory = SimulatedMemory(plan.device, seed)
     return close_loop(weights, plan, calibration, memory, feedback=feedback)
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "odd").normal(int(np.prod(shape))).reshape(shape)
 
 
 def matrices(state):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from drawn import normal
 from softcell.allocate.plan import make_plan
 from softcell.devices import parse_device
 from softcell.errors import InputError
@@ -12,20 +13,15 @@ from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.image.write import write_image
-from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 
 DEVICE = parse_device("pcm-partial-reset")
 
 
-def normal(*shape):
-    return Stream.of(0, str(shape)).normal(int(np.prod(shape))).reshape(shape)
-
-
 STATE = {
     "matrix": normal(32, 40),
-    "bias": normal(101),
-    "half": normal(50).astype(np.float16),
+    "bias": normal(101, seed=1),
+    "half": normal(50, seed=2).astype(np.float16),
     "zeros": np.zeros(64, np.float32),
     "odd": np.full(64, 0.1, np.float32),
     "pair": np.ones(2, np.float32),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from drawn import normal
 from softcell.allocate.plan import make_plan
 from softcell.devices import parse_device
 from softcell.errors import InputError
@@ -17,14 +18,9 @@ from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import DecodingError, Restoration
 from softcell.image.write import write_image
-from softcell.streams import Stream
 from softcell.weights import StateDictWeights, TensorInfo, WeightsWriter
 
 TEN_YEARS = 10 * 365.25 * 86_400
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape, dtype=int))).reshape(shape)
 
 
 def store(state, tmp_path, scheme="int8", device="pcm-partial-reset", cells=None, age=0.0):

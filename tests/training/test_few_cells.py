@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InputError
 from softcell.evaluate.tasks import load_task
+from softcell.training import few_cells
 from softcell.training.settings import FewCells, settings_for
 from softcell.training.start import start_of
 from softcell.training.task_network import task_problem, train_task
@@ -30,7 +32,7 @@ def trained(task, settings, **options):
 
 def test_a_network_ends_at_its_number_of_cells(digits, tmp_path):
     lines = []
-    network = trained(digits, settings_for("digits", 0.8, epochs=30), told=lines.append)
+    network = trained(digits, settings_for("digits", 0.8, epochs=12), told=lines.append)
     assert 0.6 < network.plan.target < 0.82
     assert digits.evaluate(network.state) > 0.93
     assert tuple(lines) == network.log
@@ -42,8 +44,10 @@ def test_a_network_ends_at_its_number_of_cells(digits, tmp_path):
         np.testing.assert_array_equal(again.state[name], values)
 
 
-def test_an_interrupted_run_ends_as_another(digits, tmp_path):
-    settings = replace(settings_for("digits", 2.0, epochs=7, above=0.0), batch=16)
+def test_an_interrupted_run_ends_as_another(digits, tmp_path, monkeypatch):
+    often = partial(few_cells.StoredTraining, checkpoint_every=100)
+    monkeypatch.setattr(few_cells, "StoredTraining", often)
+    settings = settings_for("digits", 2.0, epochs=3, above=0.0)
     whole = trained(digits, settings, seed=5)
     path = tmp_path / "checkpoint.safetensors"
 

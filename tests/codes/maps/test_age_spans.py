@@ -14,8 +14,10 @@ from softcell.durations import parse_ages
 
 DEVICE = parse_device("pcm-mushroom")
 GAUSSIAN = SHAPES.index(2.0)
-TOLD = law_of(DEVICE, parse_ages("1m..10y"))
-UNTOLD = law_of(DEVICE, parse_ages("1m..10y", told=False))
+
+
+def span(*, told):
+    return law_of(DEVICE, parse_ages("1m..10y", told=told))
 
 
 def mean_distortion(design, *, told):
@@ -25,7 +27,8 @@ def mean_distortion(design, *, told):
     """
     power = design.density @ design.values**2
     seen = 0.0
-    matrices = TOLD.matrices if told else TOLD.matrices.mean(axis=0, keepdims=True)
+    matrices = span(told=True).matrices
+    matrices = matrices if told else matrices.mean(axis=0, keepdims=True)
     for matrix in matrices:
         rows = matrix[design.levels]
         weight = design.density @ rows
@@ -35,37 +38,41 @@ def mean_distortion(design, *, told):
 
 
 def test_one_cell():
-    span = design_map(TOLD, GAUSSIAN, 0)
-    told = mean_distortion(span, told=True)
-    assert told == pytest.approx(span.distortion, rel=0.02)
+    aged = design_map(span(told=True), GAUSSIAN, 0)
+    told = mean_distortion(aged, told=True)
+    assert told == pytest.approx(aged.distortion, rel=0.02)
     ends = [design_map(law_of(DEVICE, parse_ages(age)), GAUSSIAN, 0) for age in ("1m", "10y")]
     for end in ends:
         assert told < 0.99 * mean_distortion(end, told=True)
-    ageless = design_map(UNTOLD, GAUSSIAN, 0)
+    ageless = design_map(span(told=False), GAUSSIAN, 0)
     untold = mean_distortion(ageless, told=False)
     assert untold == pytest.approx(ageless.distortion, rel=0.02)
     assert told < 0.8 * untold
-    for other in (span, *ends):
+    for other in (aged, *ends):
         assert untold < 0.9 * mean_distortion(other, told=False)
 
 
 @pytest.mark.parametrize("bits", [1, 2])
 def test_a_coarse_and_a_fine_cell(bits):
-    told, untold = (design_map(law, GAUSSIAN, bits).distortion for law in (TOLD, UNTOLD))
-    assert told < 0.8 * untold < 0.8 * design_map(UNTOLD, GAUSSIAN, bits - 1).distortion
+    told, untold = (
+        design_map(span(told=told), GAUSSIAN, bits).distortion for told in (True, False)
+    )
+    fewer = design_map(span(told=False), GAUSSIAN, bits - 1).distortion
+    assert told < 0.8 * untold < 0.8 * fewer
 
 
 def test_tables_without_the_age_are_those_of_the_average_law():
-    span = design_map(UNTOLD, GAUSSIAN, 1)
-    assert estimates(span, UNTOLD).shape == (2, 1024)
-    np.testing.assert_array_equal(estimates(span, UNTOLD), estimates(span, UNTOLD.average))
+    law = span(told=False)
+    design = design_map(law, GAUSSIAN, 1)
+    assert estimates(design, law).shape == (2, 1024)
+    np.testing.assert_array_equal(estimates(design, law), estimates(design, law.average))
 
 
 @pytest.mark.slow
 def test_two_cells():
     designs = {
-        "told": design_joint_map(TOLD, GAUSSIAN),
-        "untold": design_joint_map(UNTOLD, GAUSSIAN),
+        "told": design_joint_map(span(told=True), GAUSSIAN),
+        "untold": design_joint_map(span(told=False), GAUSSIAN),
         "1m": design_joint_map(law_of(DEVICE, parse_ages("1m")), GAUSSIAN),
         "10y": design_joint_map(law_of(DEVICE, parse_ages("10y")), GAUSSIAN),
     }
@@ -80,7 +87,8 @@ def test_two_cells():
 
 def joint_distortion(design, *, told):
     """The same for two cells, whose age is the same: the mixture of products."""
-    merged = TOLD.matrices.reshape(len(TOLD.matrices), 256, TABLE_BINS, -1).sum(axis=3)
+    matrices = span(told=True).matrices
+    merged = matrices.reshape(len(matrices), 256, TABLE_BINS, -1).sum(axis=3)
     symbols = design.first.astype(int) * 256 + design.second
     mass = np.bincount(symbols, design.density, 65536).reshape(256, 256)
     moment = np.bincount(symbols, design.density * design.values, 65536).reshape(256, 256)
@@ -88,7 +96,7 @@ def joint_distortion(design, *, told):
     total = np.stack([m.T @ moment @ m for m in merged]) / len(merged)
     if not told:
         weight, total = weight.sum(axis=0), total.sum(axis=0)
-        table = joint_estimates(design, UNTOLD)
+        table = joint_estimates(design, span(told=False))
         known = weight > 1e-12
         np.testing.assert_allclose(table[known], (total / weight)[known], rtol=1e-3, atol=1e-4)
     power = design.density @ design.values**2

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from drawn import laplacian, normal, uniform
 from softcell.allocate.plan import make_plan
 from softcell.channel import channel_of
 from softcell.codes.analog.position_map import moments
@@ -16,23 +17,9 @@ from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.image.write import write_image
-from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 
 DEVICE = parse_device("pcm-partial-reset")
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape, dtype=int))).reshape(shape)
-
-
-def uniform(*shape, seed=0):
-    return Stream.of(seed, "u").uniform(int(np.prod(shape, dtype=int))).reshape(shape)
-
-
-def laplacian(*shape, seed=0):
-    u = uniform(*shape, seed=seed) - np.float32(0.5)
-    return (-np.sign(u) * np.log1p(-2 * np.abs(u))).astype(np.float32)
 
 
 def image_of(state, tmp_path, scheme, **options):

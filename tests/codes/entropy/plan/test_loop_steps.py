@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from drawn import normal
 from softcell.allocate.plan import make_plan
 from softcell.codes.entropy.stream import decode
 from softcell.curvature import Calibration, LayerCurvature
@@ -12,15 +13,10 @@ from softcell.devices import parse_device
 from softcell.errors import InfeasibleError
 from softcell.feedback.memory import SimulatedMemory
 from softcell.image.closed_loop import close_loop, write_closed_loop
-from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 from softcell.weights.finite import as_rows
 
 DEVICE = parse_device("pcm-partial-reset")
-
-
-def normal(*shape, seed=0):
-    return Stream.of(seed, "w").normal(int(np.prod(shape))).reshape(shape)
 
 
 def curvature(rows, columns, *, felt=1.0, groups=1, seed=0):
