@@ -71,7 +71,8 @@ def _network(name: str, *arguments: int) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         from softcell.evaluate import networks
 
-        return getattr(networks, name)(*arguments)
+        made: nn.Module = getattr(networks, name)(*arguments)
+        return made
 
     return make
 
