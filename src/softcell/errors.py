@@ -19,10 +19,6 @@ class FormatError(SoftcellError, ValueError):
     """A file is truncated, altered or of another kind than expected."""
 
 
-class DecodingError(SoftcellError):
-    """Code words failed where a single wrong bit makes the rest meaningless."""
-
-
 class InfeasibleError(SoftcellError, ValueError):
     """What was asked for cannot be reached on this device or with this budget."""
 

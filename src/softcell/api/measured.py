@@ -59,9 +59,9 @@ def compare(
             tensors in `network`, it receives torch tensors of the same types. It may load them
             into the module that `network` came from.
         device: A device, or its specification.
-        schemes: Schemes to compare; by default all. A function is a compressor of your own: it takes
-            tensors by name, as `evaluate` does, and returns all bytes that a decoder needs and the
-            tensors that it makes of them. It has two rows, its bytes stored error-free as
+        schemes: Schemes to compare; by default all. A function is a compressor of your own: it
+            takes tensors by name, as `evaluate` does, and returns all bytes that a decoder needs
+            and the tensors that it makes of them. It has two rows, its bytes stored error-free as
             conventional and as strong digital storage do, and read back.
         cells_per_weight: Numbers of cells for the analog ones.
         age: Age at which chips are read, and for which they are planned.
