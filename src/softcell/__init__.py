@@ -9,12 +9,25 @@ what every scheme keeps of its accuracy, `optimise` finds the plan of fewest cel
 the command line as `softcell`.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from softcell.exports import imported_on_use
 
 if TYPE_CHECKING:
+    from softcell import (
+        allocate,
+        channel,
+        codes,
+        compress,
+        curvature,
+        devices,
+        evaluate,
+        feedback,
+        network,
+        search,
+        training,
+        weights,
+    )
     from softcell.allocate.plan_file import load_plan, save_plan
     from softcell.api import compare, error_free_cells, optimise, read, restore, write
     from softcell.curvature import calibrate, diagonal_fisher, load_calibration, save_calibration
@@ -23,58 +36,40 @@ if TYPE_CHECKING:
     from softcell.evaluate import bounds
     from softcell.feedback import correct_drift
     from softcell.network import Network
-
-_HOME = {
-    "write": "softcell.api",
-    "read": "softcell.api",
-    "restore": "softcell.api",
-    "compare": "softcell.api",
-    "error_free_cells": "softcell.api",
-    "load_plan": "softcell.allocate.plan_file",
-    "save_plan": "softcell.allocate.plan_file",
-    "optimise": "softcell.api",
-    "calibrate": "softcell.curvature",
-    "diagonal_fisher": "softcell.curvature",
-    "load_calibration": "softcell.curvature",
-    "save_calibration": "softcell.curvature",
-    "correct_drift": "softcell.feedback",
-    "Network": "softcell.network",
-    "fit_measurements": "softcell.devices",
-    "parse_device": "softcell.devices",
-    "SoftcellError": "softcell.errors",
-    "bounds": "softcell.evaluate",
-}
+    from softcell.version import VERSION as __version__  # noqa: N811
+else:
+    __getattr__, __dir__ = imported_on_use(__name__)
 
 __all__ = [
     "Network",
     "SoftcellError",
+    "__version__",
+    "allocate",
     "bounds",
     "calibrate",
+    "channel",
+    "codes",
     "compare",
+    "compress",
     "correct_drift",
+    "curvature",
+    "devices",
     "diagonal_fisher",
     "error_free_cells",
+    "evaluate",
+    "feedback",
     "fit_measurements",
     "load_calibration",
     "load_plan",
+    "network",
     "optimise",
     "parse_device",
     "read",
     "restore",
     "save_calibration",
     "save_plan",
+    "search",
+    "training",
+    "weights",
     "write",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: `softcell --help` waits for neither numba nor torch."""
-    if name == "__version__":
-        from softcell.version import VERSION
-
-        return VERSION
-    if name not in _HOME:
-        raise AttributeError(f"module 'softcell' has no attribute {name!r}")
-    if name == "bounds":
-        return importlib.import_module("softcell.evaluate.bounds")
-    return getattr(importlib.import_module(_HOME[name]), name)

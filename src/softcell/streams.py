@@ -16,10 +16,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
+from softcell.compiled import compiled
 from softcell.errors import InputError
 
 _MASK = np.uint64(0xFFFFFFFF)
@@ -33,7 +32,7 @@ _GROUP = 4 * LANES  # words of these counters
 _GROUPS = 8  # handled at a time, so that what passes between loops stays in the nearest cache
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _philox(c0, c1, c2, c3, k0, k1):
     """Ten rounds of Philox-4x32; all words are uint64 below 2**32."""
     for _ in range(10):
@@ -50,7 +49,7 @@ def _philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _fill_words(out, key, draw, first):
     """Fill out (groups, 4, LANES) with the words of groups first, first + 1, ... of (key, draw).
 
@@ -76,6 +75,8 @@ def _normal_table() -> NDArray[np.float32]:
     its exponent and first three mantissa bits name the segment. Chebyshev nodes keep the error
     below 1e-6 standard deviations everywhere.
     """
+    from scipy.special import ndtri
+
     nodes, segments = 4, 33 * 8
     x = np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes) * 0.5 + 0.5
     table = np.zeros((segments, nodes))
@@ -87,7 +88,7 @@ def _normal_table() -> NDArray[np.float32]:
     return np.ldexp(np.rint(np.ldexp(table, 24)), -24).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _words_to_normal(words, out, table):
     """Map at most _GROUPS groups of words to standard normal numbers: the lowest bit is the sign.
 
@@ -110,7 +111,7 @@ def _words_to_normal(words, out, table):
         out[i] = value * sign[i]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _words_at(out, key, draw, places):
     """Fill out with the words of single cells of (key, draw)."""
     k0, k1 = key & _MASK, key >> _SHIFT
@@ -129,7 +130,7 @@ def _words_at(out, key, draw, places):
             out[i] = words[3]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _fill_normal(out, key, draw, first, skip, table):
     """Fill out with the normal numbers of group `first` on, without the first `skip`."""
     words = np.empty((_GROUPS, 4, LANES), np.uint32)

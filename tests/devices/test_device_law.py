@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softcell.channel import channel_of
-from softcell.devices import DEVICES, LEVELS, Device, parse_device
+from softcell.devices import DEVICES, LEVELS, Device, mixture, parse_device
 from softcell.devices.mixture import mixture_law
 from softcell.streams import Stream
 
@@ -123,3 +123,17 @@ def test_mixture_law_is_exact_far_out_on_both_sides():
     assert law[1] == pytest.approx(9.8530780e-10, rel=1e-6)  # Q(6) - Q(7)
     assert law[0] == pytest.approx(1.2798125e-12, rel=1e-6)  # Q(7)
     assert law[3:] == pytest.approx(law[1::-1], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_the_law_of_few_components_is_that_of_many_to_the_bit(case, monkeypatch):
+    rng = np.random.default_rng(case)
+    levels, components = int(rng.integers(1, 150)), int(rng.integers(1, 6))
+    edges = np.sort(rng.normal(size=int(rng.integers(3, 400)))) * rng.choice([1e-3, 1, 50])
+    edges = np.concatenate([[-np.inf], edges, [np.inf]])
+    mean = rng.normal(size=(levels, components)) * 2
+    deviation = np.maximum(rng.normal(size=mean.shape) + rng.choice([-1, 0, 3]), 0)
+    weight = np.full(components, 1 / components)
+    few = mixture_law(mean, deviation, weight, edges)
+    monkeypatch.setattr(mixture, "_FEW", 0)
+    np.testing.assert_array_equal(few, mixture_law(mean, deviation, weight, edges))

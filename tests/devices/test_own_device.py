@@ -111,7 +111,7 @@ def test_the_law_of_the_example_is_that_of_its_cells(outside):
 def test_images_chips_and_plans_of_it_are_found_again(outside):
     plan = written(f"{KIND}:loud=0.03+stuck:low=0.01", "x.cells")
     save_plan("plan.json", plan)
-    assert load_plan("plan.json").plan.device == plan.device
+    assert load_plan("plan.json").device == plan.device
     with CellImage("x.cells") as image:
         assert image.header.device == plan.device
         write_chip(image, 7, "chip.safetensors")

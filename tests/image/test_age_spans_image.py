@@ -14,10 +14,10 @@ from softcell.codes.store.hard_store import design_store, raw_bit_error_rate
 from softcell.codes.store.soft_store import design_soft_store
 from softcell.devices import parse_device
 from softcell.durations import Ages, parse_ages
-from softcell.errors import FormatError, InfeasibleError, InputError
+from softcell.errors import DecodingError, FormatError, InfeasibleError, InputError
 from softcell.image.cell_image import CellImage, header_of
 from softcell.image.readings import SimulatedChip
-from softcell.image.restore import DecodingError, Restoration
+from softcell.image.restore import Restoration
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights
 

@@ -12,9 +12,10 @@ from softcell.codes.joint.code import encode_joint
 from softcell.codes.joint.design import design_joint_map
 from softcell.codes.maps.source import SHAPES
 from softcell.devices import parse_device
+from softcell.errors import DecodingError
 from softcell.image.cell_image import CellImage, levels_section
 from softcell.image.readings import SimulatedChip
-from softcell.image.restore import DecodingError, Restoration
+from softcell.image.restore import Restoration
 from softcell.image.write import write_image
 from softcell.streams import Stream
 from softcell.weights import StateDictWeights

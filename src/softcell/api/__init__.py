@@ -1,6 +1,13 @@
 """The package's few public functions, on files or on a network's tensors."""
 
-from softcell.api.images import keep_chip, read, restore, write
-from softcell.api.measured import compare, error_free_cells, optimise
+from typing import TYPE_CHECKING
+
+from softcell.exports import imported_on_use
+
+if TYPE_CHECKING:
+    from softcell.api.images import keep_chip, read, restore, write
+    from softcell.api.measured import compare, error_free_cells, optimise
+else:
+    __getattr__, __dir__ = imported_on_use(__name__)
 
 __all__ = ["compare", "error_free_cells", "keep_chip", "optimise", "read", "restore", "write"]

@@ -26,6 +26,7 @@ from softcell.image.restore import ReadReport, Restoration
 from softcell.network import Network, plan_network, write_network
 from softcell.progress import Progress
 from softcell.weights import NetworkWeights, WeightsWriter, parse_weights
+from softcell.weights.like import tensors_like
 
 
 def write(
@@ -92,9 +93,7 @@ def write(
     """
     if isinstance(network, Network):
         if any(each is not None for each in (sensitivity, calibration, correct)):
-            raise InputError(
-                "a Network says what is known of it; leave out what it takes"
-            )
+            raise InputError("a Network says what is known of it; leave out what it takes")
         given, calibration = network, network.calibration
     else:
         given = Network(
@@ -166,7 +165,8 @@ def read(
     age_unknown: bool = False,
     chip: Path | str | None = None,
     threads: int | None = None,
-) -> dict[str, NDArray[Any]]:
+    like: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write an image to a simulated chip, let it age, read it and decode the network.
 
     Args:
@@ -176,17 +176,20 @@ def read(
         age_unknown: Decode without being told the age; for images that were written for a span.
         chip: File of a chip that the image was written to, in place of that of `seed`.
         threads: Threads to use; the result does not depend on it.
+        like: Tensors as which the result shall come, such as `module.state_dict()`: torch tensors
+            of the same types and devices.
 
     Returns:
-        Tensors by name: floating-point ones as float32, others in their own type.
+        Arrays by name: floating-point ones as float32, others in their own type; or as `like`.
 
     Raises:
-        SoftcellError: A file is damaged, the image is for another chip, or side information could
-            not be decoded.
+        SoftcellError: A file is damaged, the image is for another chip, side information could not
+            be decoded, or `like` is another network.
     """
     with CellImage(path) as image, ExitStack() as opened:
         source = _readings(image, opened, seed=seed, age=age, chip=chip)
-        return dict(Restoration(image, source, threads=threads, age_unknown=age_unknown).tensors())
+        found = dict(Restoration(image, source, threads=threads, age_unknown=age_unknown).tensors())
+    return found if like is None else tensors_like(found, like)
 
 
 def restore(

@@ -28,6 +28,7 @@ from softcell.evaluate.trials import compare as compare_schemes
 from softcell.image.closed_loop import Correct
 from softcell.progress import Progress
 from softcell.weights import NetworkWeights, parse_weights
+from softcell.weights.like import tensors_like
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -221,15 +222,4 @@ def _arrays(network: NetworkWeights) -> tuple[dict[str, NDArray[Any]], Callable[
         state = {name: weights.read(name) for name in weights.names}
     if not isinstance(network, Mapping) or not any(hasattr(v, "detach") for v in network.values()):
         return state, dict
-
-    def to_torch(restored: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        import torch
-
-        return {
-            name: torch.from_numpy(np.array(values)).to(network[name].dtype)
-            if hasattr(network[name], "detach")
-            else values
-            for name, values in restored.items()
-        }
-
-    return state, to_torch
+    return state, partial(tensors_like, like=network)

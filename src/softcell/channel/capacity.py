@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import rel_entr, xlogy
 
 from softcell.channel.blahut_arimoto import Evaluation, maximise
 from softcell.errors import InputError
@@ -65,6 +64,8 @@ def capacity(
     Source:
         Arimoto, IEEE Trans. Inf. Theory 18, 14 (1972); Blahut, ibid. 460 (1972).
     """
+    from scipy.special import xlogy
+
     rows = _transition_matrix(matrix)
     if not tolerance_bits >= 1e-10:
         raise InputError(f"tolerance_bits: expected at least 1e-10, got {tolerance_bits}")
@@ -110,6 +111,8 @@ def mutual_information(matrix: np.ndarray, input_distribution: np.ndarray) -> fl
         >>> mutual_information(np.eye(4), np.full(4, 0.25))
         2.0
     """
+    from scipy.special import rel_entr
+
     rows = _transition_matrix(matrix)
     p = np.asarray(input_distribution, dtype=np.float64)
     if p.shape != rows.shape[:1] or not (p >= 0).all() or abs(p.sum() - 1) > 1e-6:

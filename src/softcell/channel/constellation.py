@@ -91,8 +91,7 @@ def _search(
 ) -> tuple[int, ...]:
     readings = np.frombuffer(readings_data)
     matrix = np.frombuffer(matrix_data).reshape(-1, len(readings))
-    root = np.sqrt(matrix)
-    overlap = root @ root.T  # Bhattacharyya: what two levels confuse, smooth where errors vanish
+    overlap = _overlap(matrix_data, len(readings))
     mean = matrix @ readings
     deviation = np.sqrt(np.maximum(matrix @ readings**2 - mean**2, 0)) + np.diff(readings).mean()
     confusion, goal = _overlap_costs(overlap), _costs(matrix, criterion, overlap)
@@ -103,6 +102,13 @@ def _search(
         found.append((value, -_separation(mean, deviation, chosen), chosen))
     least = min(value for value, _, _ in found)
     return tuple(min((f for f in found if f[0] <= least + _TIE), key=lambda f: f[1])[2])
+
+
+@lru_cache(maxsize=4)
+def _overlap(matrix_data: bytes, bins: int) -> NDArray[np.float64]:
+    """Return Bhattacharyya's measure of what two levels confuse, smooth where errors vanish."""
+    root = np.sqrt(np.frombuffer(matrix_data).reshape(-1, bins))
+    return root @ root.T
 
 
 def _starts(overlap: NDArray, mean: NDArray, count: int) -> list[list[int]]:
@@ -155,7 +161,15 @@ def _costs(matrix: NDArray, criterion: str, overlap: NDArray) -> _Costs:
         return (entropy[others].sum() + entropy) / count - output
 
     main = error if criterion == "error" else lost_information
-    return lambda others: main(others) + 1e-9 * overlap[:, others].sum(axis=1)
+    known: dict[tuple[int, ...], NDArray[np.float64]] = {}
+
+    def costs(others: list[int]) -> NDArray[np.float64]:
+        # Starts end in the same few choices, which are then weighed over and over.
+        if tuple(others) not in known:
+            known[tuple(others)] = main(others) + 1e-9 * overlap[:, others].sum(axis=1)
+        return known[tuple(others)].copy()
+
+    return costs
 
 
 def _entropy(rows: NDArray) -> NDArray[np.float64]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.extending import register_jitable
+from softcell.compiled import in_compiled
 
 
-@register_jitable
+@in_compiled
 def gray_label(index: Any) -> Any:
     """Return the Gray label of an index, an integer or an array of integers.
 
@@ -18,7 +18,7 @@ def gray_label(index: Any) -> Any:
     return index ^ (index >> 1)
 
 
-@register_jitable
+@in_compiled
 def gray_index(label: Any) -> Any:
     """Return the index, below 256, that a Gray label stands for; an integer or an array.
 

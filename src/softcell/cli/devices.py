@@ -10,9 +10,16 @@ import typer
 from softcell.cli.options import AgeOption, JsonFlag
 from softcell.cli.output import print_json, print_table
 from softcell.cli.progress import progress_bars
+from softcell.version import VERSION
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from softcell.codes.maps.design_cache import Arrays
+    from softcell.devices import Device
+
+
+_BITS_VERSION = 1  # of how they are computed; a change makes what was kept strangers
 
 
 @dataclass(frozen=True)
@@ -84,22 +91,22 @@ def devices(
 
 
 def _row(name: str, age_seconds: float) -> DeviceRow:
-    from softcell.channel import channel_of
-    from softcell.codes.store.hard_store import design_store
+    from softcell.codes.maps.design_cache import kept
     from softcell.devices import LEVELS, parse_device
-    from softcell.errors import InfeasibleError
 
     device = parse_device(name)
-    channel = channel_of(device, age_seconds)
-    try:
-        error_free = design_store(channel).bits_per_cell
-    except InfeasibleError:
-        error_free = None
+    # What a device holds does not change: only the first call waits for it.
+    capacity, error_free = kept(
+        "device",
+        (device.definition(), age_seconds, VERSION, _BITS_VERSION),
+        lambda: _bits(device, age_seconds),
+        lambda arrays: arrays["bits"].reshape(2).tolist(),
+    )
     level, reading = device.level_axis, device.reading_axis
     return DeviceRow(
         name=device.name,
-        capacity_bits=channel.capacity.bits,
-        error_free_bits=error_free,
+        capacity_bits=capacity,
+        error_free_bits=error_free or None,
         levels=LEVELS,
         level_quantity=level.name,
         level_unit=level.unit,
@@ -110,6 +117,22 @@ def _row(name: str, age_seconds: float) -> DeviceRow:
         age_seconds=age_seconds,
         source=device.source,
     )
+
+
+def _bits(device: Device, age_seconds: float) -> Arrays:
+    """Return capacity and error-free bits of a cell, 0 if it cannot hold any."""
+    import numpy as np
+
+    from softcell.channel import channel_of
+    from softcell.codes.store.hard_store import design_store
+    from softcell.errors import InfeasibleError
+
+    channel = channel_of(device, age_seconds)
+    try:
+        error_free = design_store(channel).bits_per_cell
+    except InfeasibleError:
+        error_free = 0.0
+    return {"bits": np.array([channel.capacity.bits, error_free])}
 
 
 def _table(rows: list[DeviceRow]) -> Table:

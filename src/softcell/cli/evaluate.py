@@ -103,6 +103,8 @@ def evaluate(
         allow_device(device)
         device = None
     target = _target(scheme, cells_per_weight)
+    own = _own_seed(file) if file is not None and is_image else None
+    given = read_network(file) if file is not None and not is_image else None
     with progress_bars() as progress:
         experiment = task_experiment(
             task or DEFAULT_TASK,
@@ -126,15 +128,14 @@ def evaluate(
                 progress=progress,
             )
         elif file is not None and is_image:
-            own = _own_seed(file)
             if own is not None and (seeds, seed) != (1, own):
                 print_note(f"note: it went through a closed loop: its own chip, --seed {own}")
                 seeds, seed = 1, own
             result = measure_image(
                 experiment, file, seeds=seeds, first_seed=seed, progress=progress
             )
-        elif file is not None:
-            result = measure_given(experiment, read_network(file))
+        elif given is not None:
+            result = measure_given(experiment, given)
     out.write([result])
     if scheme is None and not is_image and not out.prints:
         _print_given(result, file)

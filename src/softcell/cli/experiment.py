@@ -53,12 +53,12 @@ def task_experiment(
 
     chosen = [parse_scheme(scheme) for scheme in schemes]
     needed = any(each.uses_sensitivity for each in chosen)
+    # What cannot be read is told before a network is loaded.
+    given = None if weights is None else read_network(weights)
+    fisher = None if sensitivity is None else load_fisher(sensitivity)
     loaded = load_task(task, model, images=images, progress=progress)
-    state = loaded.state_dict() if weights is None else read_network(weights)
-    fisher = None
-    if sensitivity is not None:
-        fisher = load_fisher(sensitivity)
-    elif needed and not no_sensitivity:
+    state = loaded.state_dict() if given is None else given
+    if fisher is None and needed and not no_sensitivity:
         fisher = task_fisher(
             loaded,
             state=state,
@@ -97,8 +97,8 @@ def own_experiment(
         sensitivity: File with the Fisher information, or None.
     """
     from softcell.curvature import load_fisher
+    from softcell.curvature.tensor_file import digest
     from softcell.evaluate.experiment import Experiment
-    from softcell.evaluate.sensitivity import digest
     from softcell.weights import WeightsReader
 
     state = read_network(network)
@@ -145,12 +145,12 @@ def read_network(path: Path) -> dict[str, Any]:
 
 
 def _torch_types(path: Path) -> dict[str, Any]:
-    import torch
-
     from softcell.weights import WeightsReader
 
-    special = {"F64": torch.float64, "F16": torch.float16, "BF16": torch.bfloat16}
     with WeightsReader(path) as weights:
+        import torch
+
+        special = {"F64": torch.float64, "F16": torch.float16, "BF16": torch.bfloat16}
         return {
             name: special.get(weights.info(name).dtype, torch.from_numpy(weights.read(name)).dtype)
             for name in weights.names

@@ -94,8 +94,8 @@ def correction(
     from softcell.evaluate.correction import task_correction
     from softcell.evaluate.tasks import load_task
 
-    loaded = load_task(task, model, progress=progress)
-    return task_correction(loaded, state=read_network(network))
+    state = read_network(network)
+    return task_correction(load_task(task, model, progress=progress), state=state)
 
 
 def _own_correction(weights: Path, function: str, inputs: Path) -> Correct:

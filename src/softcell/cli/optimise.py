@@ -234,8 +234,10 @@ def _of_task(
     from softcell.search.subjects import task_subject
     from softcell.weights import WeightsReader
 
-    loaded = load_task(task, model, progress=progress)
     source = None if network is None else partial(WeightsReader, network)
+    if source is not None:
+        source().close()  # that there is no such file is told before a task is loaded
+    loaded = load_task(task, model, progress=progress)
     subject = task_subject(loaded, source=source, images=images, keep=keep, progress=progress)
     return (loaded.name, loaded.model), subject
 

@@ -68,6 +68,7 @@ def planned_network(
     source: Callable[[], Weights] | None = None
     if weights is not None:
         source = partial(WeightsReader, weights)
+        source().close()  # that there is no such file is told before a task is loaded
     loaded = None
     own_task, own_model = task_of(found)
     if not own and (own_task or task is not None):

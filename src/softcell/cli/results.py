@@ -50,7 +50,6 @@ def results(
       softcell results --trained lenet5 --seeds 3
     """
     from softcell.training.trained_network import trained_network, trained_networks
-    from softcell.training.trained_results import BESIDE, measure_trained, place_of
 
     if not trained:
         raise InputError("results of what? Give --trained, for the networks that were trained")
@@ -62,6 +61,8 @@ def results(
             "install it anew"
         )
     networks = [trained_network(name) for name in chosen]
+    from softcell.training.trained_results import BESIDE, measure_trained, place_of
+
     rows: list[Result] = []
     in_all = len(networks) + len(BESIDE) * len({place_of(each) for each in networks})
     with progress_bars() as progress:

@@ -196,7 +196,6 @@ def train(
     from softcell.durations import parse_ages
     from softcell.evaluate.tasks import TASKS, load_task
     from softcell.training.settings import own_settings, settings_for
-    from softcell.training.task_network import train_task
     from softcell.training.trained_network import TrainedNetwork
     from softcell.training.training_log import left_files
 
@@ -220,6 +219,7 @@ def train(
             f"{states[0]} is there, of a training that was interrupted: go on with --resume, or "
             "remove it"
         )
+    cells, ages = parse_device(device), parse_ages(age)
     before = TrainedNetwork.load(source) if source else None
     done = command_again(what, target_cells, device, age, epochs, teachers, changes, seed)
     if before and source:
@@ -240,8 +240,9 @@ def train(
             images = 0
         else:
             loaded = load_task(task, chosen, progress=progress)
-            ages = parse_ages(age)
-            trained = train_task(loaded, parse_device(device), settings, ages=ages, **options)
+            from softcell.training.task_network import train_task
+
+            trained = train_task(loaded, cells, settings, ages=ages, **options)
             accuracies, images = partial(_accuracies, loaded, trained), loaded.images
         trained.save(path.parent, compact=compact)
         for left in left_files(checkpoint):
@@ -257,10 +258,13 @@ def _accuracies(task: Task, trained: TrainedNetwork) -> tuple[float, float]:
 def _from_nothing(task: str, model: str | None, seed: int, as_json: bool) -> None:
     """Train a small network from random weights, and keep it."""
     from softcell.curvature.tensor_file import read_tensors
-    from softcell.evaluate.small_networks import train as train_network
+    from softcell.evaluate.models import require_recipe
     from softcell.evaluate.tasks import TASKS, load_task
 
     chosen = model or next(iter(TASKS.get(task, {})), "")
+    require_recipe(task, chosen)
+    from softcell.evaluate.small_networks import train as train_network
+
     with progress_bars() as progress:
         path = train_network(task, chosen, seed=seed, progress=progress)
         loaded = load_task(task, chosen)

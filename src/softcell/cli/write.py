@@ -123,6 +123,8 @@ def write(
     from softcell import api
     from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT, parse_scheme
     from softcell.curvature import load_calibration, load_fisher
+    from softcell.devices import parse_device
+    from softcell.durations import parse_ages
     from softcell.network import write_network
 
     for path in (output, chip) if chip else (output,):
@@ -164,6 +166,9 @@ def write(
     usual = DEFAULT_CELLS if feedback is None else LOOP_CELLS
     target = (usual if cells_per_weight is None else cells_per_weight) if analog else None
     calibration = load_calibration(feedback) if feedback else None
+    fisher = load_fisher(sensitivity) if sensitivity else None
+    on = parse_device(device or DEFAULT_DEVICE)
+    parse_ages(age, told=not age_unknown)  # a mistake is told before anything is computed
     with progress_bars() as progress:
         correct = None
         if calibration is not None:
@@ -173,12 +178,12 @@ def write(
         header = api.write(
             network,
             output,
-            device=device or DEFAULT_DEVICE,
+            device=on,
             scheme=chosen,
             cells_per_weight=target,
             age=age,
             age_unknown=age_unknown,
-            sensitivity=load_fisher(sensitivity) if sensitivity else None,
+            sensitivity=fisher,
             calibration=calibration,
             correct=correct,
             verify_reads=verify_reads,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from softcell.curvature.covariance import Kind, fisher_curvatures, layer_curvatures
-from softcell.curvature.layer import LayerCurvature
+from softcell.curvature.layer import Kind, LayerCurvature
 from softcell.errors import InputError
 from softcell.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _STATISTICS = ("running_mean", "running_var", "weight", "bias")
 
@@ -131,11 +132,14 @@ def calibrate(
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
         >>> found = calibrate(net, torch.rand(8, 1, 3, 3), seed=0)
         >>> sorted(found.layers), dict(found.normalisations), found.images
         (['0.weight'], {'1': 1e-05}, 8)
     """
+    from softcell.curvature.covariance import fisher_curvatures, layer_curvatures
+
     fisher: dict[str, NDArray[np.float32]] = {}
     if kind == "fisher":
         layers, fisher = fisher_curvatures(
@@ -154,9 +158,12 @@ def normalisations(module: nn.Module) -> dict[str, float]:
     Told by what they hold, so that networks may bring their own: the four tensors and an eps.
 
     Example:
+        >>> from torch import nn
         >>> normalisations(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, eps=1e-3)))
         {'1': 0.001}
     """
+    from torch import Tensor
+
     return {
         name: float(part.eps)
         for name, part in module.named_modules(remove_duplicate=False)

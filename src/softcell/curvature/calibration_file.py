@@ -60,7 +60,7 @@ def load_calibration(path: str | Path) -> Calibration:
     if metadata.get("kind") != KIND:
         raise FormatError(
             f"{path} is no calibration (its kind is {metadata.get('kind')!r}, expected {KIND!r}); "
-            "give a file of `softcell calibrate --for feedback`"
+            "give a file of `softcell calibrate --kind fisher`"
         )
     try:
         facts = json.loads(metadata["calibration"])

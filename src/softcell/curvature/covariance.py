@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from softcell.curvature.gradients import noise_gradients, undisturbed
 from softcell.curvature.input_moments import input_moments
 from softcell.curvature.joined_outputs import JoinedSum, joined_outputs
 from softcell.curvature.layer import (
+    Kind,
     LayerCurvature,
     block_width,
     matrices,
@@ -22,9 +23,6 @@ from softcell.curvature.layer import (
 )
 from softcell.errors import InputError
 from softcell.progress import Progress
-
-Kind = Literal["fisher", "inputs"]
-"""Where a curvature comes from: the Fisher information of the outputs, or the layers' inputs."""
 
 
 def layer_curvatures(

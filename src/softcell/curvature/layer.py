@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from softcell.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Kind = Literal["fisher", "inputs"]
+"""Where a curvature comes from: the Fisher information of the outputs, or the layers' inputs."""
 
 WIDEST = 8192
 """Columns that share one covariance; wider matrices are cut into blocks of equal width."""
@@ -173,6 +179,7 @@ def matrices(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that have a curvature, by their first names: those of 2 dimensions up.
 
     Example:
+        >>> from torch import nn
         >>> list(matrices(nn.Linear(2, 3)))
         ['weight']
     """

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from softcell.devices.device import LEVELS, Axis, Cells, Device, checked_levels
 from softcell.devices.specification import options_of, specification
@@ -206,6 +205,8 @@ def _interpolated_weights(
     Each offset level is shared between its two neighbours on the grid, as in linear
     interpolation; integrated over the normal density, shape (levels, grid), rows sum to 1.
     """
+    from scipy.special import ndtr
+
     step = grid[1] - grid[0]
     u = np.abs(grid - levels[:, None]) / sigma
     # E (x - X)+ is the ramp (x - level)+ and a bump, so that nothing cancels far from the level.

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from softcell.compiled import compiled
 from softcell.devices.device import LEVELS, Axis, Cells, Response, checked_levels
 from softcell.devices.mixture import mixture_law
 from softcell.errors import InputError
@@ -19,7 +19,7 @@ _KNOTS = 4 * (LEVELS - 1) + 1
 _STATISTICS = ("inputs", "mean", "deviation", "device_spread")
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _write(levels, mean, programming, spread, noise, offset, out):
     last = mean.size - 1
     for i in range(levels.size):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.special import ndtr
+
+from softcell.compiled import compiled
 
 _REACH = 8.5  # standard deviations beyond which a component has no probability left
 _STEPS = 64  # knots of the table of the normal tail for each standard deviation
-_TAIL_AT = np.arange(int(_REACH * _STEPS) + 2) / _STEPS
-_TAIL = ndtr(-_TAIL_AT)
-_DENSITY = np.exp(-0.5 * _TAIL_AT**2) / math.sqrt(2 * math.pi)
+
+_FEW = 1 << 16  # components over all levels up to which loops are not worth compiling
+_BLOCK = 64  # levels at a time, so that what passes between operations stays in the cache
 
 
 def normal_nodes(count: int, reach: float) -> tuple[NDArray, NDArray]:
@@ -29,17 +30,26 @@ def normal_nodes(count: int, reach: float) -> tuple[NDArray, NDArray]:
     return nodes, weights / weights.sum()
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _tail(x):
+@lru_cache(maxsize=1)
+def _tables() -> tuple[NDArray, NDArray, NDArray]:
+    """Return the knots, the normal tail and the normal density at them, shape (knots,)."""
+    from scipy.special import ndtr
+
+    at = np.arange(int(_REACH * _STEPS) + 2) / _STEPS
+    return at, ndtr(-at), np.exp(-0.5 * at**2) / math.sqrt(2 * math.pi)
+
+
+@compiled(inline="always")
+def _tail(x, knots, tail, density):
     """P(Z > x) for 0 <= x <= _REACH, by three terms of Taylor's series about the nearest knot."""
     k = np.uint32(np.int32(x * _STEPS + 0.5))
-    at = _TAIL_AT[k]
+    at = knots[k]
     d = x - at
-    return _TAIL[k] - _DENSITY[k] * d * (1.0 - d * (at / 2.0 - d * (at * at - 1.0) / 6.0))
+    return tail[k] - density[k] * d * (1.0 - d * (at / 2.0 - d * (at * at - 1.0) / 6.0))
 
 
-@njit(cache=True, nogil=True)
-def _accumulate(mean, deviation, weight, edges, out):
+@compiled()
+def _accumulate(mean, deviation, weight, edges, out, knots, tail, density):
     bins = out.shape[1]
     for level in range(mean.shape[0]):
         row = out[level]
@@ -54,7 +64,7 @@ def _accumulate(mean, deviation, weight, edges, out):
             inner = 0.5
             for j in range(home, 0, -1):
                 x = (centre - edges[j]) * scale
-                outer = _tail(x) if x < _REACH else 0.0
+                outer = _tail(x, knots, tail, density) if x < _REACH else 0.0
                 row[j] += share * (inner - outer)
                 inner = outer
                 if x >= _REACH:
@@ -63,12 +73,76 @@ def _accumulate(mean, deviation, weight, edges, out):
             inner = 0.5
             for j in range(home, bins - 1):
                 x = (edges[j + 1] - centre) * scale
-                outer = _tail(x) if x < _REACH else 0.0
+                outer = _tail(x, knots, tail, density) if x < _REACH else 0.0
                 row[j] += share * (inner - outer)
                 inner = outer
                 if x >= _REACH:
                     break
             row[bins - 1] += share * inner
+
+
+def _accumulate_few(mean, deviation, weight, edges, out):
+    """Do as `_accumulate` does, to the bit, on whole arrays: without a compiler to wait for."""
+    for first in range(0, len(mean), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        for k, share in enumerate(weight):
+            _add_component(mean[rows, k], deviation[rows, k], share, edges, out[rows])
+
+
+def _add_component(centre, sd, share, edges, out):
+    bins = out.shape[1]
+    home = np.searchsorted(edges, centre, side="right") - 1
+    home = np.minimum(np.maximum(home, 0), bins - 1)
+    points, level = np.flatnonzero(sd <= 0.0), np.flatnonzero(sd > 0.0)
+    out[points, home[points]] += share
+    if not len(level):
+        return
+    # The bins within reach of each level: as many for all of them, from a first one of its own.
+    centre, sd, home = centre[level], sd[level], home[level]
+    low = np.maximum(np.searchsorted(edges, centre - _REACH * sd) - 1, 0)
+    width = min(int((np.searchsorted(edges, centre + _REACH * sd) - low).max()) + 1, bins)
+    low = np.minimum(low, bins - width)
+    place = low[:, None] + np.arange(width + 1)
+    tails = edges[place]
+    tails -= centre[:, None]
+    tails *= (1.0 / sd)[:, None]
+    tails = _tails(tails)
+    each, at = np.arange(len(level)), home - low
+    left, right = 0.5 - tails[each, at], 0.5 - tails[each, at + 1]
+    beside = tails[:, :-1] - tails[:, 1:]
+    place = place[:, :-1]
+    np.negative(beside, out=beside, where=place < home[:, None])
+    beside[each, at] = 0.0
+    beside *= share
+    out.reshape(-1)[place + level[:, None] * bins] += beside
+    out[level, home] += share * left
+    out[level, home] += share * right
+
+
+def _tails(x):
+    """P(Z > |x|), and 0 from _REACH on, operation by operation as `_tail`; x is overwritten."""
+    np.minimum(np.abs(x, out=x), _REACH, out=x)
+    at = x * _STEPS
+    at += 0.5
+    k = at.astype(np.int32)
+    np.divide(k, _STEPS, out=at)
+    d = x - at
+    curve = at * at
+    curve -= 1.0
+    curve *= d
+    curve /= 6.0
+    at /= 2.0
+    at -= curve
+    at *= d
+    np.subtract(1.0, at, out=at)
+    _, tail, density = _tables()
+    np.take(density, k, out=curve, mode="clip")
+    curve *= d
+    curve *= at
+    np.take(tail, k, out=at, mode="clip")
+    at -= curve
+    at[x >= _REACH] = 0.0
+    return at
 
 
 def mixture_law(
@@ -91,13 +165,13 @@ def mixture_law(
         [[0.5, 0.5]]
     """
     out = np.zeros((mean.shape[0], len(edges) - 1))
-    _accumulate(
-        np.ascontiguousarray(mean, np.float64),
-        np.ascontiguousarray(deviation, np.float64),
-        np.ascontiguousarray(weight, np.float64),
-        np.ascontiguousarray(edges, np.float64),
-        out,
+    mean, deviation, weight, edges = (
+        np.ascontiguousarray(each, np.float64) for each in (mean, deviation, weight, edges)
     )
+    if mean.size <= _FEW:
+        _accumulate_few(mean, deviation, weight, edges, out)
+    else:
+        _accumulate(mean, deviation, weight, edges, out, *_tables())
     return out / out.sum(axis=1, keepdims=True)
 
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from softcell.compiled import compiled
 from softcell.devices.device import LEVELS, Axis, Cells, Response, checked_levels
 from softcell.devices.mixture import clipped_at_zero, mixture_law, normal_nodes
 from softcell.streams import Stream
@@ -38,7 +38,7 @@ _POWER = tuple(
 _MOST_HALVINGS = np.float32(120)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _write(levels, tables, noise, drift_noise):
     """Turn noise into conductances and drift_noise into drift exponents, in place.
 
@@ -58,7 +58,7 @@ def _write(levels, tables, noise, drift_noise):
         drift_noise[i] = abs(mean + spread * drift_noise[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _read(conductance, exponent, log2_time, relative_noise, noise):
     """Turn noise into readings, in place."""
     last = np.float32(relative_noise.size - 1)

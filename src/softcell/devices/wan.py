@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from softcell.compiled import compiled
 from softcell.devices.device import LEVELS, Axis, Cells, Response, checked_levels, shortest
 from softcell.devices.mixture import clipped_at_zero, mixture_law, normal_nodes
 from softcell.errors import InputError
@@ -29,7 +29,7 @@ READ_NOISE = 0.01  # of g_max, short-term; about 1 % says aihwkit's documentatio
 _KNOTS = 4 * (LEVELS - 1) + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _write(levels, deviation, noise, out):
     last = deviation.size - 1
     for i in range(levels.size):
@@ -40,7 +40,7 @@ def _write(levels, deviation, noise, out):
         out[i] = levels[i] * np.float32(G_MAX) + sigma * noise[i]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _read(conductance, target, relaxation, deviation, read_noise, noise, out):
     last = deviation.size - 1
     for i in range(conductance.size):

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from softcell import feedback
+from softcell.evaluate import networks
 from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.models import TASKS
-from softcell.evaluate.networks import with_weights
 from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
-from softcell.feedback import DriftCorrection
 from softcell.image.closed_loop import Correct
 from softcell.progress import Progress
 
@@ -35,8 +35,8 @@ def task_correction(
     usual = task.counts.correction
     images = task.calibration(usual if count is None else count, seed=_SEED)
     weights = task.state_dict() if state is None else state
-    module = with_weights(TASKS[task.name][task.model].network, weights)
-    return DriftCorrection(module, images)
+    module = networks.with_weights(TASKS[task.name][task.model].network, weights)
+    return feedback.DriftCorrection(module, images)
 
 
 def in_loop(experiment: Experiment, task: Task, *, progress: Progress | None = None) -> Experiment:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from softcell.errors import FormatError, InputError
+from softcell.extras import require_extra
 
 _CIFAR10_FILES = 4  # training files, of 10,000 images each
 _RESERVED = 5  # every fifth ImageNet image is kept for calibration
@@ -92,6 +92,9 @@ def _arrays(name: str, *keys: str) -> list[np.ndarray]:
 
 
 def _decode(source: Path | io.BytesIO, name: str) -> NDArray[np.uint8]:
+    require_extra("images")
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(source) as image:
             return np.asarray(image.convert("RGB"))
@@ -100,6 +103,7 @@ def _decode(source: Path | io.BytesIO, name: str) -> NDArray[np.uint8]:
 
 
 def _digits() -> tuple[Images, NDArray[np.bool_]]:
+    require_extra("digits")
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

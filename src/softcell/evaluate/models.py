@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import nn
-
+from softcell.errors import InputError
 from softcell.evaluate import preprocessing
-from softcell.evaluate.networks import (
-    CifarResNet,
-    DigitsCNN,
-    LeNet5,
-    LeNet300,
-    MobileNetV1Quarter,
-    MobileNetV2,
-    SqueezeNet,
-)
 from softcell.evaluate.preprocessing import Augmentation, Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -71,6 +65,18 @@ class Model:
     counts: ImageCounts = ImageCounts()
 
 
+def _network(name: str, *arguments: int) -> Callable[[], nn.Module]:
+    """Return what makes a network of `softcell.evaluate.networks`: torch is imported only then."""
+
+    def make() -> nn.Module:
+        from softcell.evaluate import networks
+
+        made: nn.Module = getattr(networks, name)(*arguments)
+        return made
+
+    return make
+
+
 _DIGITS = partial(
     Model,
     preprocessing=preprocessing.DIGITS,
@@ -103,16 +109,16 @@ _IMAGENET = partial(
 # The first model of a task is the one that is taken when none is named.
 TASKS: dict[str, dict[str, Model]] = {
     # Of digits nothing is published for this network: assumed.
-    "digits": {"cnn": _DIGITS(DigitsCNN, batch=100, accuracy=0.98)},
+    "digits": {"cnn": _DIGITS(_network("DigitsCNN"), batch=100, accuracy=0.98)},
     # Han et al., "Deep compression", ICLR 2016, Table 1.
     "mnist": {
-        "lenet-300-100": _MNIST(LeNet300, batch=250, accuracy=0.9836),
-        "lenet5": _MNIST(LeNet5, batch=50, accuracy=0.992),
+        "lenet-300-100": _MNIST(_network("LeNet300"), batch=250, accuracy=0.9836),
+        "lenet5": _MNIST(_network("LeNet5"), batch=50, accuracy=0.992),
     },
     # Table of the repository that the weights are from, akamaster/pytorch_resnet_cifar10.
     "cifar10": {
         f"resnet{depth}": _CIFAR10(
-            partial(CifarResNet, depth),
+            _network("CifarResNet", depth),
             weights=f"cifar10_resnet{depth}.safetensors",
             accuracy=accuracy,
         )
@@ -120,23 +126,31 @@ TASKS: dict[str, dict[str, Model]] = {
     },
     "imagenet": {
         "squeezenet1_1": _IMAGENET(
-            SqueezeNet,
+            _network("SqueezeNet"),
             preprocessing=preprocessing.SQUEEZENET,
             weights="imagenet_squeezenet1_1.safetensors",
             accuracy=0.582,  # torchvision's table of SqueezeNet 1.1
         ),
         "mobilenet_v2": _IMAGENET(
-            MobileNetV2,
+            _network("MobileNetV2"),
             preprocessing=preprocessing.MOBILENET,
             weights="imagenet_mobilenet_v2.safetensors",
             accuracy=0.718,  # Sandler et al., CVPR 2018, arXiv 1801.04381 v4, Table 4 (72.0) and
             # torchvision's table (71.88)
         ),
         "mobilenet_v1_025": _IMAGENET(
-            MobileNetV1Quarter,
+            _network("MobileNetV1Quarter"),
             preprocessing=preprocessing.MOBILENET,
             weights="imagenet_mobilenet_v1_025.safetensors",
             accuracy=0.498,  # TF-Slim's table of MobileNet_v1_0.25_224
         ),
     },
 }
+
+
+def require_recipe(task: str, model: str) -> None:
+    """Raise InputError unless softcell trains the network itself, from random weights."""
+    trained = [(t, m) for t, models in TASKS.items() for m in models if not models[m].weights]
+    if (task, model) not in trained:
+        known = ", ".join(" ".join(names) for names in trained)
+        raise InputError(f"no recipe to train {task} {model}; there are: {known}")

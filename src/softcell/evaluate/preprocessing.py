@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from softcell.errors import InputError
 from softcell.streams import Stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Preprocessing:
         reverse: The network takes the channels in reverse order (BGR).
 
     Example:
+        >>> import torch
         >>> Preprocessing((127.5,), (127.5,))(torch.full((1, 2, 2, 1), 255.0)).unique()
         tensor([1.])
     """
@@ -40,6 +41,8 @@ class Preprocessing:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Map pixels (images, height, width, channels) to float32 (images, channels, h, w)."""
+        import torch
+
         x = pixels.flip(-1) if self.reverse else pixels
         x = (x.float() - torch.tensor(self.mean)) / torch.tensor(self.std)
         return x.permute(0, 3, 1, 2)
@@ -82,6 +85,8 @@ class Augmentation:
         Returns:
             float32 of the same shape, in units of a pixel.
         """
+        import torch
+
         count = len(pixels)
         x = self._zoomed(pixels, stream) if self.zoom < 1 else pixels.to(torch.float32, copy=True)
         if self.shift:
@@ -96,6 +101,9 @@ class Augmentation:
         return x
 
     def _zoomed(self, x: Tensor, stream: Stream) -> Tensor:
+        import torch
+        from torch.nn import functional
+
         count, height, width, _ = x.shape
         side = self.zoom + (1 - self.zoom) * stream.named("zoom").uniform(count)
         top, left = (stream.named(f"zoom {axis}").uniform(count) for axis in "yx")
@@ -121,6 +129,9 @@ def shifted(pixels: Tensor, offsets: Tensor) -> Tensor:
     Returns:
         The shape of `pixels`.
     """
+    import torch
+    from torch.nn import functional
+
     count, height, width, _ = pixels.shape
     margin = int(offsets.abs().max()) if count else 0
     padded = functional.pad(pixels, (0, 0, margin, margin, margin, margin))
@@ -131,6 +142,8 @@ def shifted(pixels: Tensor, offsets: Tensor) -> Tensor:
 
 def random_offsets(stream: Stream, count: int, largest: int) -> Tensor:
     """Return whole numbers from -largest to largest, int64, shape (2, count)."""
+    import torch
+
     axes = [torch.from_numpy(stream.named(axis).uniform(count)).double() for axis in "yx"]
     return (torch.stack(axes) * (2 * largest + 1)).long() - largest
 

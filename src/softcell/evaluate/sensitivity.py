@@ -10,21 +10,21 @@ from typing import TypeVar
 
 import numpy as np
 
+from softcell import curvature
 from softcell.cache import cache_folder
 from softcell.curvature import (
     Calibration,
     calibrate,
-    diagonal_fisher,
     load_calibration,
     load_fisher,
     save_calibration,
     save_fisher,
 )
-from softcell.curvature.covariance import Kind
+from softcell.curvature.layer import Kind
 from softcell.curvature.tensor_file import digest
 from softcell.errors import FormatError
+from softcell.evaluate import networks
 from softcell.evaluate.models import TASKS
-from softcell.evaluate.networks import with_weights
 from softcell.evaluate.tasks import Task
 from softcell.progress import Progress
 
@@ -66,9 +66,9 @@ def task_fisher(
     path = _place("fisher", task, weights, f"{_VERSION}", count, seed)
 
     def compute() -> dict[str, np.ndarray]:
-        module = with_weights(TASKS[task.name][task.model].network, weights)
+        module = networks.with_weights(TASKS[task.name][task.model].network, weights)
         images = task.calibration(count, seed=seed)
-        return diagonal_fisher(module, images, seed=seed, batch=_BATCH, progress=progress)
+        return curvature.diagonal_fisher(module, images, seed=seed, batch=_BATCH, progress=progress)
 
     return _kept(path, load_fisher, compute, save_fisher)
 
@@ -102,7 +102,7 @@ def task_calibration(
     path = _place("calibration", task, weights, version, count, seed)
 
     def compute() -> Calibration:
-        module = with_weights(TASKS[task.name][task.model].network, weights)
+        module = networks.with_weights(TASKS[task.name][task.model].network, weights)
         images = task.calibration(count, seed=seed)
         return calibrate(module, images, seed=seed, batch=_BATCH, kind=kind, progress=progress)
 

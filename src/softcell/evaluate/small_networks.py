@@ -18,6 +18,7 @@ from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.evaluate import preprocessing
 from softcell.evaluate.datasets import DATASETS, Images
+from softcell.evaluate.models import require_recipe
 from softcell.evaluate.networks import DigitsCNN, LeNet5, LeNet300, with_weights
 from softcell.evaluate.preprocessing import Preprocessing, random_offsets, shifted
 from softcell.progress import Progress
@@ -235,9 +236,7 @@ def _step(
 
 
 def _recipe(task_name: str, model: str) -> Recipe:
-    if (task_name, model) not in RECIPES:
-        known = ", ".join(" ".join(key) for key in RECIPES)
-        raise InputError(f"no recipe to train {task_name} {model}; there are: {known}")
+    require_recipe(task_name, model)
     return RECIPES[task_name, model]
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from softcell.curvature.tensor_file import read_tensors
 from softcell.errors import InputError
 from softcell.evaluate.datasets import DATASETS, Images, data_file
-from softcell.evaluate.inference import batched_outputs
 from softcell.evaluate.models import TASKS, ImageCounts, Model
-from softcell.evaluate.networks import with_weights
 from softcell.evaluate.preprocessing import Augmentation
-from softcell.evaluate.small_networks import trained_weights
 from softcell.progress import Progress
 from softcell.streams import Stream
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["SUBSETS", "TASKS", "Task", "load_task"]
 
@@ -72,6 +71,8 @@ class Task:
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
         if self._model.weights is None:
+            from softcell.evaluate.small_networks import trained_weights
+
             return trained_weights(self.name, self.model)
         return read_tensors(data_file(self._model.weights))[0]
 
@@ -95,6 +96,8 @@ class Task:
 
     def module(self) -> nn.Module:
         """Return the trained network in evaluation mode, a copy of the caller's own."""
+        from softcell.evaluate.networks import with_weights
+
         return with_weights(self._model.network, self._weights)
 
     def evaluate(self, state: Mapping[str, np.ndarray]) -> float:
@@ -132,6 +135,11 @@ class Task:
             InputError: As for `evaluate`.
             FormatError: As for `evaluate`.
         """
+        import torch
+
+        from softcell.evaluate.inference import batched_outputs
+        from softcell.evaluate.networks import with_weights
+
         return batched_outputs(
             with_weights(self._model.network, state),
             torch.from_numpy(self._test.pixels),
@@ -188,6 +196,8 @@ class Task:
         return self._model.accuracy
 
     def _varied(self, count: int, stream: Stream, augmentation: Augmentation) -> Tensor:
+        import torch
+
         if count < 1:
             raise InputError(f"count must be at least 1, got {count}")
         pool = DATASETS[self.name].training().pixels
@@ -242,6 +252,8 @@ imagenet
     available = _available(name, subset)
     task = Task(name, str(model), len(available) if images is None else images, subset=subset)
     if task._model.weights is None:
+        from softcell.evaluate.small_networks import trained_weights
+
         trained_weights(name, task.model, progress=progress)
     _ = task._weights
     return task

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky
 
 from softcell.errors import InputError
 
@@ -77,6 +76,8 @@ def factorise(covariance: NDArray[np.floating], *, damping: float = DAMPING) -> 
         >>> factor.coefficients[0].round(3).tolist(), factor.pivots[0].round(3).tolist()
         ([[0.0, 0.5], [0.0, 0.0]], [0.75, 1.0])
     """
+    from scipy.linalg import cholesky
+
     covariance = np.asarray(covariance)
     if covariance.ndim != 3 or covariance.shape[1] != covariance.shape[2]:
         raise InputError(

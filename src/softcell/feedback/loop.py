@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from softcell.compiled import compiled
 from softcell.errors import InputError
 from softcell.feedback.factor import FeedbackFactor
 
@@ -94,7 +94,7 @@ def weighted_error(
     return loss.reshape(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _absorb(targets, errors, coefficients, first, last, begin, end):
     """Add to columns begin to end what columns first to last leave to them.
 

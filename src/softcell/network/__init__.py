@@ -1,7 +1,14 @@
 """A network that is to be stored, and the one way to write it by its plan."""
 
-from softcell.network.network import Network, opened
-from softcell.network.plan import plan_network
-from softcell.network.write import chips, write_network
+from typing import TYPE_CHECKING
+
+from softcell.exports import imported_on_use
+
+if TYPE_CHECKING:
+    from softcell.network.network import Network, opened
+    from softcell.network.plan import plan_network
+    from softcell.network.write import chips, write_network
+else:
+    __getattr__, __dir__ = imported_on_use(__name__)
 
 __all__ = ["Network", "chips", "opened", "plan_network", "write_network"]

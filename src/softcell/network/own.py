@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from softcell import feedback
 from softcell.curvature import Calibration, calibrate
 from softcell.errors import InputError
-from softcell.feedback import DriftCorrection, SequentialWrite
 from softcell.image.closed_loop import LayerAfterLayer
 from softcell.network.network import Network
 from softcell.progress import Progress
 from softcell.weights import Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def learnt_of(inputs: Tensor) -> Tensor:
@@ -61,12 +64,12 @@ def own_network(
             calibration = _named(calibration, frozenset(weights.names))
 
     def sequence(share: float) -> LayerAfterLayer:
-        return SequentialWrite(module, learnt, share=share)
+        return feedback.SequentialWrite(module, learnt, share=share)
 
     return Network(
         source=source,
         calibration=calibration,
-        correct=DriftCorrection(module, learnt),
+        correct=feedback.DriftCorrection(module, learnt),
         sequence=sequence,
         sensitivity=sensitivity,
         keep=keep,

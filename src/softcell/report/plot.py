@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from softcell.atomic_file import AtomicFile
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
+from softcell.extras import require_extra
 from softcell.report.table import headline
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ def require_figure_name(path: Path | str) -> None:
     """Find out whether a figure can be written there.
 
     Raises:
-        InputError: Another suffix than .svg and .png, or a folder that cannot be written.
+        InputError: Another suffix than .svg and .png, a folder that cannot be written, or no
+            matplotlib.
     """
     if Path(path).suffix not in FORMATS:
         raise InputError(f"{path}: figures are written as {' or '.join(FORMATS)}")
+    require_extra("plot")
     AtomicFile(path).discard()
 
 

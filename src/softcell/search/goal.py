@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from softcell.durations import Ages
 from softcell.errors import InputError
-from softcell.search.judge import Verdict
 from softcell.search.recipe import DECODERS
+
+if TYPE_CHECKING:
+    from softcell.search.judge import Verdict
 
 NOW = Ages(0.0, 0.0)
 

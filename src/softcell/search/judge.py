@@ -5,17 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from softcell.errors import InputError
-from softcell.evaluate.inference import in_batches
 from softcell.evaluate.statistics import figure_of_merit
-from softcell.feedback.stored_tensors import StoredTensors
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 State = Mapping[str, NDArray[Any]]
 """Tensors by name."""
@@ -85,6 +84,8 @@ class OutputJudge:
 
     def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
         """Compare a stored network with the float one."""
+        import torch
+
         if inputs not in self._known:
             given = self.inputs(inputs)
             logits = _logits(self.outputs(self.state, given))
@@ -156,6 +157,8 @@ def module_outputs(module: nn.Module, *, batch: int = 50) -> Callable[[State, Te
     Raises:
         InputError: When it is called: a tensor is missing, unknown or of another shape.
     """
+    from softcell.evaluate.inference import in_batches
+    from softcell.feedback.stored_tensors import StoredTensors
 
     def outputs(state: State, inputs: Tensor) -> Tensor:
         unknown = sorted(set(state) - set(module.state_dict()))
@@ -177,10 +180,13 @@ def tempered(logits: Tensor, accuracy: float) -> Tensor:
         accuracy: From above 0 to below 1.
 
     Example:
+        >>> import torch
         >>> sure = tempered(torch.tensor([[9.0, 0.0], [8.0, 0.0]]), 0.75)
         >>> round(float(sure.max(dim=1).values.mean()), 3)
         0.75
     """
+    import torch
+
     low, high = -10.0, 10.0  # logarithm of the temperature, to base 2
     for _ in range(60):
         middle = (low + high) / 2
@@ -191,6 +197,8 @@ def tempered(logits: Tensor, accuracy: float) -> Tensor:
 
 def _logits(outputs: Tensor) -> Tensor:
     """Return predictions by classes, float64."""
+    from torch import Tensor
+
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
         raise InputError("the module must return logits of shape (batch, ..., classes)")
     return outputs.flatten(0, -2).double()

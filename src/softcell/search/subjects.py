@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from softcell import feedback
 from softcell.curvature import Calibration
 from softcell.errors import InputError
+from softcell.evaluate import networks
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.models import TASKS
-from softcell.evaluate.networks import with_weights
 from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
-from softcell.feedback import SequentialWrite
 from softcell.image.closed_loop import LayerAfterLayer
 from softcell.network import Network
 from softcell.network.own import learnt_of, own_network
@@ -33,6 +32,9 @@ from softcell.search.judge import (
 )
 from softcell.search.subject import Subject
 from softcell.weights import StateDictWeights, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _SEQUENCE_SEED = 2
 _SEEDS = {SEARCH: 3, CONFIRM: 4, FEW: 5}
@@ -85,9 +87,9 @@ def task_network(
     state = task.state_dict() if source is None else _read(source)
 
     def sequence(share: float) -> LayerAfterLayer:
-        module = with_weights(TASKS[task.name][task.model].network, state)
+        module = networks.with_weights(TASKS[task.name][task.model].network, state)
         images = task.calibration(task.counts.sequence, seed=_SEQUENCE_SEED)
-        return SequentialWrite(module, images, share=share)
+        return feedback.SequentialWrite(module, images, share=share)
 
     return Network(
         source=source or (lambda: StateDictWeights(state)),

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from softcell.channel import Channel
@@ -22,6 +21,7 @@ from softcell.codes.code import (
     StoredTensor,
     require_each_row,
 )
+from softcell.compiled import compiled
 from softcell.errors import InputError
 
 _RUN_WEIGHTS = 1 << 18
@@ -280,7 +280,7 @@ def _weight_cells(classes: NDArray[np.uint8], cells: NDArray[np.uint8]) -> NDArr
     return np.take_along_axis(padded, classes.astype(np.intp), axis=1)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _encode(rows, classes, cells, levels, scale, sign, out):
     steps = np.float64(POSITIONS - 1)
     at = 0
@@ -299,7 +299,7 @@ def _encode(rows, classes, cells, levels, scale, sign, out):
                 at += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _decode(readings, classes, negative, cells, positions, low, inverse, scale, sign, out):
     last = positions.shape[1] - 1
     at = 0

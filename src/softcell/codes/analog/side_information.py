@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.codes.analog.class_coder import decode_classes, encode_classes
 from softcell.codes.analog.code import AnalogCode
 from softcell.codes.analog.value_range import PLACES, ValueRange
 from softcell.codes.bfloat16 import expand, round_up
@@ -135,22 +135,13 @@ def _frequencies(counts: NDArray[np.integer]) -> NDArray[np.uint16]:
     return np.maximum(np.rint(share * 65535), 1).astype(np.uint16)
 
 
-def _model(frequencies: NDArray[np.uint16]) -> constriction.stream.model.Categorical:
-    share = frequencies.astype(np.float64) / frequencies.sum(dtype=np.float64)
-    return constriction.stream.model.Categorical(share, perfect=False)
-
-
 def _encode_classes(classes: NDArray[np.uint8], kinds: int) -> bytes:
     """Entropy-code the classes with their own frequencies."""
     counts = np.zeros(kinds, np.int64)
     for run in _runs(classes.size):
         counts += np.bincount(classes[run], minlength=kinds)
     frequencies = _frequencies(counts)
-    model = _model(frequencies)
-    coder = constriction.stream.stack.AnsCoder()
-    for run in reversed(list(_runs(classes.size))):
-        coder.encode_reverse(classes[run].astype(np.int32), model)
-    words = coder.get_compressed()
+    words = encode_classes(classes, frequencies)
     head = frequencies.astype("<u2").tobytes() + struct.pack("<I", len(words))
     return head + words.astype("<u4").tobytes()
 
@@ -161,15 +152,4 @@ def _decode_classes(reader: ByteReader, count: int, kinds: int) -> NDArray[np.ui
         raise FormatError("side information gives a class no probability")
     (length,) = reader.unpack("<I")
     words = np.frombuffer(reader.take(4 * length), "<u4").astype(np.uint32)
-    try:
-        coder = constriction.stream.stack.AnsCoder(words)
-    except ValueError:  # the last word is zero, which no coder leaves
-        raise FormatError("side information holds a mask that was altered") from None
-    model = _model(frequencies)
-    classes = np.empty(count, np.uint8)
-    for run in _runs(count):
-        classes[run] = coder.decode(model, run.stop - run.start)
-    # What was encoded began with an empty coder, so this is a checksum of some 32 bits.
-    if not coder.is_empty():
-        raise FormatError("side information holds a mask that was altered")
-    return classes
+    return decode_classes(words, count, frequencies)

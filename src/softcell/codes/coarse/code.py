@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from softcell.channel import Law, gray_index, gray_label
@@ -19,6 +18,7 @@ from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, re
 from softcell.codes.maps.stored_maps import Maps, maps_of, pack_map
 from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads
 from softcell.codes.store.store import Store, hard
+from softcell.compiled import compiled
 from softcell.errors import FormatError, InputError
 
 
@@ -233,7 +233,7 @@ def decode_fine(
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _spread_bits(parts, bits, stream):
     """Write parts bit by bit, in pairs from the top; each pair Gray-coded as the levels are.
 
@@ -257,7 +257,7 @@ def _spread_bits(parts, bits, stream):
                     left = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _gather_bits(stream, bits, parts):
     at = 0
     for i in range(parts.shape[0]):

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from softcell.channel import Law
@@ -29,6 +28,7 @@ from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
 from softcell.codes.maps.source import SHAPES, STEPS, source_density
 from softcell.codes.maps.stored_maps import Maps
+from softcell.compiled import compiled
 from softcell.errors import FormatError, InputError
 
 MOST_BITS = 6
@@ -169,7 +169,7 @@ def estimates(design: CoarseToFineMap, law: Law) -> NDArray[np.float32]:
     return _posterior(mass, moment, law.matrix).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def encode(
     weights: NDArray[np.float32],
     deviation: float,
@@ -189,7 +189,7 @@ def encode(
         level_out[i] = levels[k]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def decode(
     parts: NDArray[np.integer],
     bins: NDArray[np.int64],

@@ -23,7 +23,6 @@ not notice a change in another.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from softcell.codes.entropy.index_models import (
@@ -40,6 +39,7 @@ from softcell.codes.entropy.index_models import (
     SIGN_INPUTS,
     SMALLEST_PROBABILITY,
 )
+from softcell.compiled import compiled
 
 # Bytes that one index could take: 64 decisions, each up to 8.
 MARGIN = 512
@@ -61,7 +61,7 @@ _MOST_ACTIVE = np.int64((LARGEST_ACTIVITY << FRACTION) - 1)
 _DOWN = np.int64(PROBABILITY_BITS - 16)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _code_bit(decoding, bit, probability, low, high, code, data, position):
     """Code one decision whose probability of one, in units of 2^-16, is at least 1."""
     middle = low + ((high - low) >> _SIXTEEN) * np.uint64(probability)
@@ -83,7 +83,7 @@ def _code_bit(decoding, bit, probability, low, high, code, data, position):
     return bit, low, high, code, position
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _learn(models, row, column, bit, reciprocals):
     """Move a model towards what was seen, the less the more it has seen."""
     count = models[1, row, column]
@@ -95,7 +95,7 @@ def _learn(models, row, column, bit, reciprocals):
         models[1, row, column] = count + 1
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _class_of(activity, fine, coarse):
     """Return the class of an activity in fixed point."""
     if activity < 1 << 16:
@@ -103,7 +103,7 @@ def _class_of(activity, fine, coarse):
     return np.int64(coarse[activity >> 12])
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _squeeze(index):
     """Map an index to 512 q / (1 + |q|): what its sign and size say of a neighbour's sign."""
     whole = abs(np.int64(index))
@@ -112,7 +112,7 @@ def _squeeze(index):
     return -part if index < 0 else part
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _look_around(indices, row, column, lag, inputs):
     """Gather the neighbours that a sign is predicted from."""
     inputs[0] = _squeeze(indices[row, column - 1]) if column else 0
@@ -124,7 +124,7 @@ def _look_around(indices, row, column, lag, inputs):
     inputs[6] = 256
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _predict_sign(signs, inputs, logistic):
     """Return the probability, in units of 2^-16, of a negative sign: a logistic regression."""
     total = np.int64(0)
@@ -134,7 +134,7 @@ def _predict_sign(signs, inputs, logistic):
     return logistic[min(max(place, 0), logistic.size - 1)]
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _learn_sign(signs, inputs, probability, bit, rates):
     """Follow the gradient of the sign's code length, the less the more signs were seen."""
     seen = signs[SIGN_INPUTS]
@@ -145,7 +145,7 @@ def _learn_sign(signs, inputs, probability, bit, rates):
         signs[SIGN_INPUTS] = seen + 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def code_indices(
     decoding, indices, data, mean, lag, transitions, by_column, magnitudes, signs, tables, classes
 ):

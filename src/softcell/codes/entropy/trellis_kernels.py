@@ -6,7 +6,6 @@ a change in another.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from softcell.codes.entropy.index_models import (
@@ -16,6 +15,7 @@ from softcell.codes.entropy.index_models import (
     LENGTH_NODES,
     LONGEST_TREE,
 )
+from softcell.compiled import compiled
 
 # Magnitudes below this have their code lengths in a table.
 LEVELS = 64
@@ -25,7 +25,7 @@ BLOCK = 1 << 14
 OFFSETS = 3
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def walk(indices, transitions, by_column, quantisers):
     """Write every index's quantiser, given all indices, shape (rows, columns)."""
     rows, columns = indices.shape
@@ -37,7 +37,7 @@ def walk(indices, transitions, by_column, quantisers):
             states[path] = transitions[states[path], indices[row, column] & 1]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def fill_code_lengths(bits, levels, lengths):
     """Add up the bits of the decisions that spell a magnitude, its sign at one bit among them.
 
@@ -77,7 +77,7 @@ def fill_code_lengths(bits, levels, lengths):
             levels[model, size] = total
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _magnitude(size, quantiser, offsets):
     """Return the reconstruction of a magnitude, in steps."""
     if size == 0:
@@ -85,7 +85,7 @@ def _magnitude(size, quantiser, offsets):
     return size - 0.5 * quantiser - offsets[min(size, OFFSETS) - 1]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _best_choices(x, scale, multiplier, number, offsets, levels, lengths, cost, choice):
     """Find for each quantiser and parity the index of least cost for the magnitude x in steps."""
     for quantiser in range(cost.shape[0]):
@@ -111,7 +111,7 @@ def _best_choices(x, scale, multiplier, number, offsets, levels, lengths, cost, 
                 choice[quantiser, size & 1] = size
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def choose_indices(
     weights, steps, importance, multiplier, offsets, transitions, levels, lengths, classes, indices
 ):
@@ -182,7 +182,7 @@ def choose_indices(
             indices[row, column] = -chosen if weights[row, column] < 0 else chosen
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def reconstruct(indices, quantisers, steps, offsets, out):
     """Write the value of every index: sign(q) (|q| - quantiser / 2 - offset) step, float32."""
     for row in range(indices.shape[0]):
@@ -192,7 +192,7 @@ def reconstruct(indices, quantisers, steps, offsets, out):
             out[row, column] = np.float32((-value if index < 0 else value) * steps[row])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def find_indices(weights, steps, transitions, indices):
     """Find the indices that `reconstruct` made weights of, a path in every column.
 
@@ -216,7 +216,7 @@ def find_indices(weights, steps, transitions, indices):
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def sum_centroids(weights, indices, quantisers, steps, importance, sums):
     """Add up how far magnitudes 1, 2 and 3 upwards lie from their mid-points, shape (2, 3).
 
@@ -236,7 +236,7 @@ def sum_centroids(weights, indices, quantisers, steps, importance, sums):
                 sums[1, group - 1] += scale
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def weighted_distortion(weights, indices, quantisers, steps, importance, offsets):
     """Return the sum of importance * (weight - reconstruction)^2."""
     total = 0.0

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from softcell.channel import Channel
 from softcell.codes.fixed_length.code import FixedLengthCode
 from softcell.codes.store.ldpc import STEP
 from softcell.codes.store.modulation import Modulation, label_bits
+from softcell.compiled import compiled
 
 _KNOWN = 127
 
@@ -93,12 +92,14 @@ def bit_variances(channel: Channel, modulation: Modulation) -> NDArray[np.float6
 @lru_cache(maxsize=1)
 def _probabilities() -> NDArray[np.float32]:
     """Return P(bit = 1) by the ratio's int8 read as a uint8; a protected bit is certain."""
+    from scipy.special import expit
+
     ratios = np.arange(256).astype(np.uint8).view(np.int8).astype(np.float64)
     likely = np.where(np.abs(ratios) == _KNOWN, ratios < 0, expit(-STEP * ratios))
     return likely.astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _spread_indices(weights, bits, steps, places, stream):
     """Quantise row by row and write the bits of the indices to where they belong."""
     columns = weights.shape[1]
@@ -115,7 +116,7 @@ def _spread_indices(weights, bits, steps, places, stream):
                 stream[at + j] = (index[j] >> s) & 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _gather_means(stream, probabilities, bits, steps, places, out):
     """Sum up the bits of each index, each times how likely it is 1."""
     columns = out.shape[1]

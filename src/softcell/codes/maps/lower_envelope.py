@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from softcell.compiled import compiled
 
 
 def least_lines(a: NDArray, b: NDArray, values: NDArray) -> NDArray[np.int64]:
@@ -19,7 +20,7 @@ def least_lines(a: NDArray, b: NDArray, values: NDArray) -> NDArray[np.int64]:
     return chosen[np.searchsorted(slope, values)]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _lower_hull(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the indices of the lower convex hull of points sorted by a."""
     hull = np.empty(a.size, np.int64)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gamma
 
 SHAPES = (0.5, 0.6, 0.75, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
 """Exponents of the generalised Gaussian densities that maps are designed for; 1 is Laplacian,
@@ -30,6 +29,8 @@ def shape_of(weights: NDArray[np.floating]) -> int:
 
 def nearest_shape(mean_size: float, deviation: float) -> int:
     """Return the index in SHAPES that fits a mean size and a root mean square best."""
+    from scipy.special import gamma
+
     if deviation == 0:
         return len(SHAPES) - 1
     ratio = mean_size / deviation
@@ -44,6 +45,8 @@ def source_density(shape: int) -> tuple[float, NDArray[np.float64]]:
     Args:
         shape: Index in SHAPES.
     """
+    from scipy.special import gamma
+
     beta = SHAPES[shape]
     scale = np.sqrt(gamma(1 / beta) / gamma(3 / beta))
     reach = float(scale * 16 ** (1 / beta))  # exp(-16) of the density at its centre

@@ -9,8 +9,9 @@ Bit 0 of a frame of ``length`` bits is the coefficient of x^(length - 1).
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from softcell.compiled import compiled
 
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -18,7 +19,7 @@ _BYTE = np.uint64(255)
 _TOP = np.uint64(63)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _pack(bits, words):
     """Gather bits into words, the last bit lowest; leading zeros fill the first word."""
     head = bits.size - 64 * (words.size - 1)
@@ -35,21 +36,21 @@ def _pack(bits, words):
         words[w] = word
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _unpack(word, bits):
     """Spread a word's uppermost bits."""
     for i in range(bits.size):
         bits[i] = (word >> np.uint64(63 - i)) & _ONE
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _copy(source, target):
     """Copy into the beginning of the target, several times faster than a slice assignment."""
     for i in range(source.size):
         target[i] = source[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _divide(bits, words, table, remainder):
     """Leave bits(x) * x^parity modulo the generator in ``remainder``, left-aligned.
 
@@ -83,7 +84,7 @@ def _divide(bits, words, table, remainder):
     return left != _ZERO
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def encode_frames(bits, table, codewords):
     """Write every frame's information bits, then its parity, into ``codewords``."""
     count = bits.shape[1]
@@ -98,14 +99,14 @@ def encode_frames(bits, table, codewords):
             _unpack(remainder[begin >> 6], codewords[frame, count + begin : count + end])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _add(total, term):
     """Add field elements one by one: a loop that compiles to vector instructions."""
     for i in range(total.size):
         total[i] ^= term[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _evaluate(remainder, parity, table, powers, logarithms, odd, syndromes):
     """Evaluate the received word at alpha, ..., alpha^(2t), by way of its remainder alone."""
     odd[:] = 0
@@ -119,7 +120,7 @@ def _evaluate(remainder, parity, table, powers, logarithms, odd, syndromes):
             syndromes[j - 1] = powers[2 * logarithms[syndromes[(j >> 1) - 1]]]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _locate(syndromes, powers, logarithms, order, locator, previous, saved):
     """Find the shortest error locator for the syndromes S_1 to S_2t, by Berlekamp and Massey.
 
@@ -166,7 +167,7 @@ def _locate(syndromes, powers, logarithms, order, locator, previous, saved):
     return degree
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _find_roots(locator, degree, tables, logarithms, values, positions):
     """Find the places p < values.size at which an error alpha^p satisfies the locator.
 
@@ -208,7 +209,7 @@ def _find_roots(locator, degree, tables, logarithms, values, positions):
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def decode_frames(
     received, division, syndrome_table, search_tables, powers, logarithms, bits, corrected, failed
 ):

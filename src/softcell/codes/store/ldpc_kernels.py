@@ -12,8 +12,9 @@ the file that it is in, and would not notice a change in another.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from softcell.compiled import compiled
 
 FACTOR = 25
 """Min-sum factor in 32nds: 0.78, the best for these matrices."""
@@ -22,7 +23,7 @@ LARGEST = 125
 """Bound of a magnitude that enters a check; scaled by 0.78 it leaves as at most 98."""
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _gather(posterior, message, extrinsic, least, second, sign):
     """Take one column into a row's two least magnitudes and its product of signs.
 
@@ -39,7 +40,7 @@ def _gather(posterior, message, extrinsic, least, second, sign):
         second[z] = min(second[z], max(a, m))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _scale(least, second, of_others, of_least):
     """Multiply by the min-sum factor and round."""
     for z in range(least.size):
@@ -47,7 +48,7 @@ def _scale(least, second, of_others, of_least):
         of_least[z] = np.int8((np.int16(second[z]) * np.int16(FACTOR) + np.int16(16)) >> 5)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _scatter(extrinsic, least, of_others, of_least, sign, message, first, again):
     """Tell one column the least magnitude of the others with their sign; keep the sum twice."""
     for z in range(message.size):
@@ -64,14 +65,14 @@ def _scatter(extrinsic, least, of_others, of_least, sign, message, first, again)
         again[z] = v
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _exclusive_or(value, total):
     """Add bit by bit."""
     for z in range(total.size):
         total[z] ^= value[z]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _is_codeword(posterior, starts, columns, offsets, size, parity):
     """Say whether the signs satisfy every check; a wrong frame is found out in the first rows."""
     for row in range(starts.size - 1):
@@ -87,7 +88,7 @@ def _is_codeword(posterior, starts, columns, offsets, size, parity):
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _iterate(posterior, messages, starts, columns, offsets, size, extrinsics, work):
     """Pass once over all rows; each sees what the rows before it have learnt."""
     least, second, of_others, of_least, sign = work
@@ -108,7 +109,7 @@ def _iterate(posterior, messages, starts, columns, offsets, size, extrinsics, wo
             _scatter(extrinsic, least, of_others, of_least, sign, message, first, again)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def decode_frames(ratios, graph, size, iterations, bits, used):
     """Decode every frame by layered normalised min-sum.
 
@@ -154,7 +155,7 @@ def decode_frames(ratios, graph, size, iterations, bits, used):
                 bits[frame, c * size + z] = posterior[2 * c * size + place] < 0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _add_row(word, begin, end, columns, shifts, size, known, total):
     """Leave the sum of a row's entries in the columns below ``known``."""
     total[:] = 0
@@ -164,7 +165,7 @@ def _add_row(word, begin, end, columns, shifts, size, known, total):
             _exclusive_or(word[at : at + size], total)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def encode_frames(bits, starts, columns, shifts, size, systematic, turn, codewords):
     """Write every frame's information bits, then its parity, into ``codewords``.
 

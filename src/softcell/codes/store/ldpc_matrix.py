@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from softcell.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 SYSTEMATIC = 22
 """Columns of the base graph that carry information."""
@@ -68,6 +71,8 @@ class LiftedGraph:
             >>> lifted_graph(8, 6).matrix().shape
             (48, 224)
         """
+        from scipy.sparse import csr_array
+
         z = np.arange(self.lifting)
         base_row = np.repeat(np.arange(self.rows), np.diff(self.starts))
         row = base_row[:, None] * self.lifting + z

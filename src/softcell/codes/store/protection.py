@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc
 
 from softcell.codes.store.bch import BCH
 from softcell.codes.store.galois_field import PRIMITIVE_POLYNOMIALS, generator_degrees
@@ -47,6 +46,8 @@ def uncorrectable_bit_error_rate(n: int, k: int, t: int, raw: float) -> float:
     Source:
         Mielke et al., "Bit error rate in NAND Flash memories", IRPS 2008, pp. 9-19.
     """
+    from scipy.special import betainc
+
     if not 1 <= k <= n or t < 0:
         raise InputError(
             "uncorrectable_bit_error_rate: expected 1 <= k <= n and t >= 0, "
@@ -108,6 +109,8 @@ def choose_bch(raw_bit_error_rate: float, *, uber: float = 1e-15, k: int = 4096)
 
 def _weakest_code(k: int, raw: float, uber: float) -> BCH | None:
     """Find the least t that suffices for frames of k bits, in the smallest field with room."""
+    from scipy.special import betainc
+
     for m in PRIMITIVE_POLYNOMIALS:
         if k >= 1 << m:
             continue

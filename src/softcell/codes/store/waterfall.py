@@ -9,7 +9,6 @@ from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from softcell.codes.store.ldpc_matrix import SYSTEMATIC
 from softcell.errors import InputError
@@ -91,6 +90,8 @@ class Waterfall:
             >>> table.frame_error_rate(2880, 0.89) < 1e-6
             True
         """
+        from scipy.special import ndtr
+
         threshold, width = self.threshold_and_width(parity, spread)
         return float(ndtr((threshold - information) / width))
 
@@ -111,6 +112,8 @@ class Waterfall:
             >>> waterfall_table(50).smallest_parity(0.4, 1e-3) is None
             True
         """
+        from scipy.special import ndtri
+
         if not 0 < frame_error_rate < 1:
             raise InputError(f"a frame error rate lies between 0 and 1, got {frame_error_rate}")
         deviations = -float(ndtri(frame_error_rate))

@@ -7,10 +7,10 @@ import pytest
 
 from softcell.allocate.plan import make_plan
 from softcell.devices import parse_device
-from softcell.errors import InfeasibleError, InputError
+from softcell.errors import DecodingError, InfeasibleError, InputError
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
-from softcell.image.restore import DecodingError, Restoration
+from softcell.image.restore import Restoration
 from softcell.image.write import write_image
 from softcell.weights import StateDictWeights
 
