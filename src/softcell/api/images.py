@@ -59,8 +59,8 @@ def write(
         plan: Plan of the network, such as `load_plan` gives; it says all that follows up to
             `age_unknown`, and how many verifying reads there are.
         device: A device, or its specification; by default "pcm-partial-reset".
-        scheme: "float32", "float16", "int8", "naive", "combined", protections joined by "+", or a
-            code of its own, see docs/codes.md; by default "combined", and "packed" with a
+        scheme: One of `softcell.codes.schemes.SCHEMES`, or protections of the analog code joined
+            by "+", see docs/codes.md; by default "combined", and "packed" with a
             calibration.
         cells_per_weight: For analog schemes, all cells over all weights.
         age: Age up to which the cells must be readable, such as "10y", or a span of ages that they

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from softcell.codes.schemes import schemes_that
 from softcell.errors import InputError
 
 DEFAULT_DEVICE = "pcm-partial-reset"
@@ -39,16 +40,16 @@ AgesOption = Annotated[
         "--age",
         metavar="AGE[..AGE]",
         help="Age up to which the cells must be readable, such as 20s, 1h, 30d or 10y; or a span "
-        "of ages, such as 1d..10y, for which look-up codes (coarse-to-fine, hybrid, joint-map, "
-        "packed) are designed.",
+        f"of ages, such as 1d..10y, for which look-up codes ({schemes_that(look_up=True)}) are "
+        "designed.",
     ),
 ]
 AgeUnknownFlag = Annotated[
     bool,
     typer.Option(
         "--age-unknown",
-        help="The decoder is not told the age: for coarse-to-fine, hybrid and joint-map, written "
-        "for a span of ages.",
+        help=f"The decoder is not told the age: for {schemes_that(look_up=True)}, written for a "
+        "span of ages.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which simulated chip.")]

@@ -31,6 +31,7 @@ from softcell.cli.options import (
 )
 from softcell.cli.output import print_json, require_writable
 from softcell.cli.progress import progress_bars
+from softcell.codes.schemes import LOOP_DEFAULT
 
 
 def program(
@@ -59,7 +60,7 @@ def program(
     device: DeviceOption = DEFAULT_DEVICE,
     scheme: Annotated[
         str, typer.Option("--scheme", help="A scheme that is written column by column.")
-    ] = "packed",
+    ] = LOOP_DEFAULT,
     cells_per_weight: Annotated[
         float, typer.Option("--cells-per-weight", metavar="N", help="All cells over all weights.")
     ] = LOOP_CELLS,

@@ -31,6 +31,7 @@ from softcell.cli.options import (
 from softcell.cli.output import print_json, print_note, require_writable
 from softcell.cli.planned import planned_network
 from softcell.cli.progress import progress_bars
+from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT, scheme_names
 from softcell.errors import InputError
 
 
@@ -61,10 +62,7 @@ def write(
         str | None,
         typer.Option(
             "--scheme",
-            help="float32, float16 or int8; naive, combined, or protections joined by +: "
-            "inversion, sign, adaptive, sparsity, sensitivity; or a code of its own: "
-            "coarse-to-fine, hybrid, joint-map, packed, fixed-length, entropy-coded, "
-            "strong-digital. By default combined, and packed with --feedback.",
+            help=f"{scheme_names()}. By default {DEFAULT}, and {LOOP_DEFAULT} with --feedback.",
         ),
     ] = None,
     cells_per_weight: Annotated[
@@ -105,8 +103,8 @@ def write(
     r"""Write a network to a cell image.
 
     The image holds the level of every cell and what a decoder needs; its cells can be decoded at
-    any age up to --age. For a span of ages, coarse-to-fine, hybrid, joint-map and packed leave the
-    least mean error over it; with --age-unknown for a decoder that does not know the age.
+    any age up to --age. For a span of ages, look-up codes leave the least mean error over it; with
+    --age-unknown for a decoder that does not know the age.
 
     With --feedback image and simulated chip come into being together: each column of weights is
     written to the chip of --seed and read back before the next one. The image is for that chip
@@ -121,7 +119,7 @@ def write(
       softcell write model.safetensors --plan plan.json -o model.cells
     """
     from softcell import api
-    from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT, parse_scheme
+    from softcell.codes.schemes import parse_scheme
     from softcell.curvature import load_calibration, load_fisher
     from softcell.devices import parse_device
     from softcell.durations import parse_ages

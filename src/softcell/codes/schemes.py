@@ -117,7 +117,13 @@ DEFAULT = "combined"
 """Scheme of a network that is written without a feedback loop, unless another is named."""
 
 LOOP_DEFAULT = "packed"
-"""Scheme of one that goes through it."""
+"""Scheme of one that goes through it, and of a search for decoding by look-up alone."""
+
+LOOK_UP_DEFAULT = "coarse-to-fine"
+"""Scheme of a search for look-up alone where cells cannot be read while they are written."""
+
+STRONGEST = "strong-digital"
+"""Scheme of fewest cells, which the search begins with and training is for."""
 
 
 def parse_scheme(text: str) -> Scheme:
@@ -162,6 +168,11 @@ def schemes_that(*, look_up: bool | None = None, takes_feedback: bool | None = N
         for name in _named()
         if all(getattr(SCHEMES[name], each) == value for each, value in asked.items())
     )
+
+
+def scheme_names() -> str:
+    """Return what can be named as a scheme, for help: names, and what is joined by +."""
+    return f"{', '.join(_named())}; or any of {', '.join(PROTECTIONS)} joined by +"
 
 
 def _named() -> Iterator[str]:

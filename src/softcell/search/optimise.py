@@ -11,6 +11,7 @@ import numpy as np
 
 from softcell.allocate.plan import Plan
 from softcell.allocate.plan_file import save_plan
+from softcell.codes.schemes import LOOK_UP_DEFAULT
 from softcell.devices import Device
 from softcell.errors import InfeasibleError
 from softcell.image.cell_image import ImageHeader
@@ -19,7 +20,7 @@ from softcell.progress import Progress
 from softcell.search.corrections import GroupError, factors, group_errors
 from softcell.search.goal import Goal
 from softcell.search.judge import CONFIRM, SEARCH
-from softcell.search.recipe import OPEN_LOOK_UP, Recipe, first_recipe, variations
+from softcell.search.recipe import Recipe, first_recipe, variations
 from softcell.search.subject import Subject
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
@@ -123,7 +124,7 @@ class Search:
         self.workshop = Workshop(subject, device, goal, progress=progress)
         self.first = replace(first_recipe(goal.decoder), verify_reads=verify_reads)
         if not self.first.digital and not self.workshop.loops(self.first):
-            self.first = replace(self.first, scheme=OPEN_LOOK_UP)
+            self.first = replace(self.first, scheme=LOOK_UP_DEFAULT)
         self.goal, self.trials = goal, list[Trial]()
         self.groups: tuple[GroupError, ...] = ()
         self._known = {_key(trial): trial for trial in known}

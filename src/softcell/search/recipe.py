@@ -7,13 +7,8 @@ from typing import Any
 
 from softcell.allocate import Procedure
 from softcell.codes.entropy.plan.curves import Quantiser
-from softcell.codes.schemes import LOOP_DEFAULT, parse_scheme
+from softcell.codes.schemes import LOOP_DEFAULT, STRONGEST, parse_scheme
 from softcell.errors import InputError
-
-STRONG_DIGITAL = "strong-digital"
-
-OPEN_LOOK_UP = "coarse-to-fine"
-"""Scheme of a search for look-up alone, where cells cannot be read while they are written."""
 
 _SHARE = 0.5
 """Share of the shift layer after layer that is tried: half of it serves best."""
@@ -48,7 +43,7 @@ class Recipe:
         InputError: A value is out of range.
     """
 
-    scheme: str = STRONG_DIGITAL
+    scheme: str = STRONGEST
     states: int = 8
     trade_off: float = 0.02
     vector_bits: int = 16
@@ -115,7 +110,7 @@ def first_recipe(decoder: str) -> Recipe:
     """
     if decoder not in DECODERS:
         raise InputError(f"the decoder is one of {', '.join(DECODERS)}, got {decoder!r}")
-    return Recipe(STRONG_DIGITAL if decoder == "any" else LOOP_DEFAULT)
+    return Recipe(STRONGEST if decoder == "any" else LOOP_DEFAULT)
 
 
 def variations(recipe: Recipe, *, loop: bool, module: bool) -> list[dict[str, Any]]:

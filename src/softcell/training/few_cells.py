@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from softcell.allocate.plan import Plan
-from softcell.codes.entropy.code import EntropyCode
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.devices import Device
 from softcell.durations import Ages
@@ -23,6 +22,7 @@ from softcell.search.goal import NOW
 from softcell.search.judge import State
 from softcell.search.record import PlanSettings
 from softcell.training.grid_plan import plan_of_grid
+from softcell.training.matrix_steps import entropy_codes
 from softcell.training.problem import Problem, machine
 from softcell.training.quantised import QuantisedStorage
 from softcell.training.settings import FewCells
@@ -148,7 +148,7 @@ def require_source(source: TrainedNetwork, settings: FewCells, *, task: str, mod
         found = f"of {source.task} {source.model}" if source.task else "of somebody's own"
         which = "this task" if task else "this module"
         raise InputError(f"{source.name} is a network {found}, not {of}; go on with one of {which}")
-    coded = {t.info.name for t in source.plan.tensors if isinstance(t.code, EntropyCode)}
+    coded = entropy_codes(source.plan)
     others = [name for name, v in source.state.items() if v.ndim > 1 and name not in coded]
     if others:
         raise InputError(

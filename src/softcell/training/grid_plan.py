@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from softcell.allocate.plan import Plan, TensorPlan, law_for
 from softcell.allocate.survey import survey
 from softcell.codes.entropy.code import EntropyCode
-from softcell.codes.schemes import parse_scheme
+from softcell.codes.schemes import STRONGEST, parse_scheme
 from softcell.codes.store.design import store_for
 from softcell.devices import Device
 from softcell.durations import Ages
@@ -60,7 +60,7 @@ def plan_of_grid(
         >>> plan.tensors[0].code
         EntropyCode(step=0.5, states=1, trade_off=0.0, by_column=True)
     """
-    scheme = parse_scheme("strong-digital")
+    scheme = parse_scheme(STRONGEST)
     store = store_for(scheme.store, law_for(scheme, device, ages))
     tensors, count = [], 0
     for each in survey(StateDictWeights(state), scheme, vector_bits=vector_bits):

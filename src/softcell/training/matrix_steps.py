@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate import Plan
+from softcell.codes.entropy.code import EntropyCode
 from softcell.errors import InputError
 from softcell.weights.finite import as_rows
 
@@ -21,6 +23,15 @@ _LEAST = np.float32(1e-30)
 
 _DROPPED_BITS = np.uint32(0xFF)
 """Bits of a number that a step of eight-bit weights does without: 16 stay."""
+
+
+def entropy_codes(plan: Plan) -> dict[str, tuple[EntropyCode, int]]:
+    """Return the entropy code of every matrix of a plan that has one, and the matrix's rows."""
+    return {
+        tensor.info.name: (tensor.code, tensor.info.shape[0])
+        for tensor in plan.tensors
+        if isinstance(tensor.code, EntropyCode)
+    }
 
 
 def eight_bits(state: State) -> dict[str, NDArray[np.float32]]:

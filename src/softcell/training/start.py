@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate.plan import Plan
-from softcell.codes.entropy.code import EntropyCode
 from softcell.devices import Device
 from softcell.durations import Ages
 from softcell.progress import Progress
@@ -17,6 +16,7 @@ from softcell.search import Goal, Recipe
 from softcell.search.judge import State
 from softcell.search.trial import Trial
 from softcell.search.workshop import Workshop
+from softcell.training.matrix_steps import entropy_codes
 from softcell.training.problem import Problem
 from softcell.training.settings import FewCells
 from softcell.training.trained_network import TrainedNetwork
@@ -83,25 +83,18 @@ def start_of(
     best, plan = min(tried, key=lambda each: each[0].score)
     state, header, _ = workshop.write(plan, best.first_seed)
     latent, steps = dict(state), {}
-    for tensor in plan.tensors:
-        if isinstance(tensor.code, EntropyCode):
-            name, shape = tensor.info.name, tensor.info.shape
-            by_row = tensor.code.row_steps(shape[0])
-            steps[name] = by_row if settings.by_row else by_row.max(keepdims=True)
-            if settings.matrices and name in problem.parameters:
-                most = settings.room * steps[name].reshape(-1, *(1,) * (len(shape) - 1))
-                latent[name] = state[name] + np.clip(given[name] - state[name], -most, most)
+    for name, (code, rows) in entropy_codes(plan).items():
+        by_row = code.row_steps(rows)
+        steps[name] = by_row if settings.by_row else by_row.max(keepdims=True)
+        if settings.matrices and name in problem.parameters:
+            most = settings.room * steps[name].reshape(-1, *(1,) * (state[name].ndim - 1))
+            latent[name] = state[name] + np.clip(given[name] - state[name], -most, most)
     return Start(latent, steps, states, plan, header.cells_per_weight)
 
 
 def start_from(network: TrainedNetwork) -> Start:
     """Return a trained network as the start of another training: its plan, and its very weights."""
-    plan = network.plan
-    codes = {
-        tensor.info.name: (tensor.code, tensor.info.shape[0])
-        for tensor in plan.tensors
-        if isinstance(tensor.code, EntropyCode)
-    }
+    plan, codes = network.plan, entropy_codes(network.plan)
     return Start(
         network.state,
         {name: code.row_steps(rows) for name, (code, rows) in codes.items()},

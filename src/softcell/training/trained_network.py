@@ -19,12 +19,11 @@ from softcell.allocate.plan_file import (
     require_network,
     save_plan,
 )
-from softcell.codes.entropy.code import EntropyCode
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
 from softcell.network import Network, write_network
 from softcell.search.record import PlanSettings
-from softcell.training.matrix_steps import State, eight_bit_steps, of_steps, on_steps
+from softcell.training.matrix_steps import State, eight_bit_steps, entropy_codes, of_steps, on_steps
 from softcell.weights import StateDictWeights, TensorInfo
 from softcell.weights.finite import as_rows
 
@@ -147,16 +146,16 @@ class TrainedNetwork:
         """
         path = Path(folder) / f"{self.name}{_SUFFIX}"
         tensors: dict[str, NDArray[np.generic]] = {}
+        quantised = entropy_codes(self.plan)
         for planned in self._ordered.tensors:
-            name, code = planned.info.name, planned.code
-            values = self.state[name]
-            if code is None or not compact:
+            name, values = planned.info.name, self.state[planned.info.name]
+            if planned.code is None or not compact:
                 tensors[name] = values
                 continue
             rows, own = as_rows(values), []
-            if isinstance(code, EntropyCode):
+            if name in quantised:
                 # A trellis has weights between the steps, too.
-                own = [code.row_steps(len(rows)) / np.float32(n) for n in (1, 2)]
+                own = [quantised[name][0].row_steps(len(rows)) / np.float32(n) for n in (1, 2)]
             indices, steps = on_steps(rows, [*own, eight_bit_steps(rows)], name)
             tensors[_INDICES + name] = indices.reshape(values.shape)
             tensors[_STEPS + name] = steps

@@ -35,10 +35,10 @@ def step_for_bits(
     Args:
         weights: Finite, shape (rows, columns).
         bits: Bits per weight of the whole stream, above 0.
-        importance: As for `entropy_coded.encode`.
-        trade_off: As for `entropy_coded.encode`.
-        trellis: As for `entropy_coded.encode`.
-        passes: As for `entropy_coded.encode`.
+        importance: As for `stream.encode`.
+        trade_off: As for `stream.encode`.
+        trellis: As for `stream.encode`.
+        passes: As for `stream.encode`.
 
     Returns:
         The step, to within a bfloat16's resolution.
@@ -85,10 +85,10 @@ def step_for_distortion(
     Args:
         weights: Finite, shape (rows, columns).
         distortion: Mean of importance * squared error, above 0.
-        importance: As for `entropy_coded.encode`.
-        trade_off: As for `entropy_coded.encode`.
-        trellis: As for `entropy_coded.encode`.
-        passes: As for `entropy_coded.encode`.
+        importance: As for `stream.encode`.
+        trade_off: As for `stream.encode`.
+        trellis: As for `stream.encode`.
+        passes: As for `stream.encode`.
 
     Returns:
         The step, to within a bfloat16's resolution.
