@@ -87,16 +87,20 @@ def compare(
     )
     ways = (OPEN,) if calibration is None else ways_through(corrected=correct is not None)
     chips: dict[str, Any] = {"seeds": seeds, "first_seed": first_seed, "progress": progress}
-    for scheme in SCHEMES if schemes is None else schemes:
-        if isinstance(scheme, str):
-            options = {"cells_per_weight": cells_per_weight, "procedures": ways, **chips}
-            yield from compare_schemes(experiment, schemes=[scheme], **options)
-            continue
-        given = {name: np.array(values) for name, values in experiment.state.items()}
-        data, restored = scheme(convert(given))
-        tensors, name = _arrays(restored)[0], getattr(scheme, "__name__", "compressor")
-        for way in STORES:
-            yield measure_compressed(experiment, name, data, tensors, way=way, **chips)
+
+    def rows() -> Iterator[Result]:
+        for scheme in SCHEMES if schemes is None else schemes:
+            if isinstance(scheme, str):
+                options = {"cells_per_weight": cells_per_weight, "procedures": ways, **chips}
+                yield from compare_schemes(experiment, schemes=[scheme], **options)
+                continue
+            given = {name: np.array(values) for name, values in experiment.state.items()}
+            data, restored = scheme(convert(given))
+            tensors, name = _arrays(restored)[0], getattr(scheme, "__name__", "compressor")
+            for way in STORES:
+                yield measure_compressed(experiment, name, data, tensors, way=way, **chips)
+
+    return rows()  # what is wrong with the arguments is told before the first row is asked for
 
 
 def error_free_cells(
