@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,9 @@ import numpy as np
 from softcell.errors import FormatError, InputError
 
 Record = TypeVar("Record")
+
+Within = Callable[[Any, Any, str], Any]
+"""Reads a value within another."""
 
 
 def values_of(record: Any) -> dict[str, Any]:
@@ -44,8 +47,8 @@ def record_of(
         kind: The record's class.
         values: The values.
         where: What they are, for the error.
-        optional: Fields that have a default may be missing.
-        rest: Values of other names are left alone.
+        optional: Fields that have a default may be missing, here and in records within.
+        rest: Values of other names are left alone, likewise.
 
     Raises:
         FormatError: A value is missing, one too many, or none that the class can have.
@@ -61,7 +64,9 @@ def record_of(
     needed = tuple(name for name, default in known.items() if not (optional and default))
     require_keys(values, needed, where, known=None if rest else tuple(known))
     given = {
-        name: read(hints[name], values[name], f"{where}.{name}") for name in known if name in values
+        name: read(hints[name], values[name], f"{where}.{name}", optional=optional, rest=rest)
+        for name in known
+        if name in values
     }
     try:
         return kind(**given)
@@ -93,7 +98,7 @@ def require_keys(
         raise FormatError(f"{where} {f'lacks {missing}' if missing else f'has unknown {unknown}'}")
 
 
-def read(hint: Any, value: Any, where: str) -> Any:
+def read(hint: Any, value: Any, where: str, *, optional: bool = False, rest: bool = False) -> Any:
     """Return a plain value as what an annotation says it is.
 
     Args:
@@ -101,24 +106,27 @@ def read(hint: Any, value: Any, where: str) -> Any:
             `frozenset[X]`, `Mapping[str, X]`, `NDArray[...]`, or a record's class.
         value: The value.
         where: What it is, for the error.
+        optional: As for `record_of`.
+        rest: Likewise.
 
     Raises:
         FormatError: It is something else.
     """
+    within = partial(read, optional=optional, rest=rest)
     origin, inner = get_origin(hint), get_args(hint)
     if hint in _SCALARS:
         return _SCALARS[hint](value, where)
     if origin in (Union, UnionType):
-        return _one_of(inner, value, where)
+        return _one_of(within, inner, value, where)
     if origin in (tuple, frozenset):
-        return origin(_several(inner[0], value, where))
+        return origin(_several(within, inner[0], value, where))
     if origin is not None and issubclass(origin, Mapping):
         require_keys(value, (), where)
-        return {key: read(inner[1], each, f"{where}.{key}") for key, each in value.items()}
+        return {key: within(inner[1], each, f"{where}.{key}") for key, each in value.items()}
     if origin is np.ndarray:
         return _array(np.dtype(get_args(inner[1])[0]), value, where)
     if is_dataclass(hint) and isinstance(hint, type):
-        return record_of(hint, value, where)
+        return record_of(hint, value, where, optional=optional, rest=rest)
     raise TypeError(f"{where}: a record has no field of type {hint}")
 
 
@@ -236,19 +244,19 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 }
 
 
-def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+def _one_of(within: Within, choices: tuple[Any, ...], value: Any, where: str) -> Any:
     """Read a value as the one of some annotations that its JSON type goes with."""
     for choice in choices:
         listed = get_origin(choice) in (np.ndarray, tuple, frozenset)
         if (choice is NoneType) == (value is None) and listed == isinstance(value, list):
-            return read(choice, value, where)
-    return read(choices[0], value, where)  # which says what is wrong
+            return within(choice, value, where)
+    return within(choices[0], value, where)  # which says what is wrong
 
 
-def _several(hint: Any, values: Any, where: str) -> list[Any]:
+def _several(within: Within, hint: Any, values: Any, where: str) -> list[Any]:
     if not isinstance(values, list):
         raise FormatError(f"{where} is a list, got {values!r:.40}")
-    return [read(hint, value, f"{where}[{i}]") for i, value in enumerate(values)]
+    return [within(hint, value, f"{where}[{i}]") for i, value in enumerate(values)]
 
 
 def _array(kind: np.dtype[Any], values: Any, where: str) -> np.ndarray:

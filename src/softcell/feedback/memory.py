@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Channel
+from softcell.codes.code import ColumnCodec
 from softcell.devices import Device, SimulatedCells
 from softcell.errors import InputError
 from softcell.feedback.loop import StoreColumn
@@ -30,32 +31,6 @@ class Memory(Protocol):
 
         Returns:
             Readings on the device's reading axis, shape (cells,).
-        """
-        ...
-
-
-class ColumnCodec(Protocol):
-    """A code that turns one column of a tensor's matrix into levels, and readings into weights."""
-
-    def places(self, column: int) -> NDArray[np.int64]:
-        """Return the places of a column's cells among those of the tensor, shape (cells,)."""
-        ...
-
-    def encode_column(self, column: int, targets: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return their level indices, shape (cells,), for targets of shape (rows,)."""
-        ...
-
-    def decode_column(
-        self,
-        column: int,
-        readings: NDArray[np.float32],
-        targets: NDArray[np.float32],
-        law: Channel,
-    ) -> NDArray[np.float32]:
-        """Return the weights, shape (rows,), that readings of shape (cells,) stand for.
-
-        Of the targets is taken what the decoder has besides the readings: signs that are stored
-        without error, parts in robust cells.
         """
         ...
 

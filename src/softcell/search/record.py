@@ -24,13 +24,13 @@ class PlanSettings:
     """What a plan was made for.
 
     Args:
-        recipe: The recipe.
+        recipe: The recipe; None if it was made by none.
         task: Name of the task that the plan was made for; "" for a network of the user's own.
         model: Name of the task's network; or "".
         goal: What was asked for, in words.
     """
 
-    recipe: Recipe
+    recipe: Recipe | None = None
     task: str = ""
     model: str = ""
     goal: str = ""
@@ -42,23 +42,10 @@ class PlanSettings:
         Raises:
             FormatError: It has none of a search or a training.
         """
-        settings = plan.settings
-        if not isinstance(settings.get("recipe"), dict):
+        settings = _settings(plan)
+        if settings.recipe is None:
             raise FormatError("the plan's settings say no recipe; it is none of a search")
-        # A recipe may be of a version that knew more.
-        recipe = record_of(Recipe, settings["recipe"], "settings.recipe", optional=True, rest=True)
-        about = {name: value for name, value in settings.items() if name != "recipe"}
-        named = record_of(_About, about, "settings", optional=True, rest=True)
-        return cls(recipe, **values_of(named))
-
-
-@dataclass(frozen=True)
-class _About:
-    """The settings without the recipe."""
-
-    task: str = ""
-    model: str = ""
-    goal: str = ""
+        return settings
 
 
 def task_of(plan: Plan) -> tuple[str, str]:
@@ -67,8 +54,13 @@ def task_of(plan: Plan) -> tuple[str, str]:
     Raises:
         FormatError: They are no names.
     """
-    about = record_of(_About, dict(plan.settings), "settings", optional=True, rest=True)
-    return about.task, about.model
+    settings = _settings(plan)
+    return settings.task, settings.model
+
+
+def _settings(plan: Plan) -> PlanSettings:
+    # Those of the first schema say more, and a recipe may be of another version.
+    return record_of(PlanSettings, dict(plan.settings), "settings", optional=True, rest=True)
 
 
 def plan_of_search(

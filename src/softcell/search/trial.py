@@ -54,23 +54,8 @@ class Trial:
             FormatError: They are those of no trial.
         """
         require_keys(values, ("recipe", "score"), where)
-        given = dict(values)
-        recipe = record_of(Recipe, given.pop("recipe"), f"{where}.recipe", optional=True, rest=True)
-        lost = given["score"] is None
-        rest = record_of(_Measured, given | ({"score": 0.0} if lost else {}), where, optional=True)
-        trial = cls(recipe=recipe, **{name: getattr(rest, name) for name in given})
+        lost = values["score"] is None
+        given = {**values, "score": 0.0} if lost else values
+        # A recipe may be of a version that knew more or less.
+        trial = record_of(cls, given, where, optional=True, rest=True)
         return replace(trial, score=float("inf")) if lost else trial
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """A trial without its recipe."""
-
-    target: float
-    cells_per_weight: float
-    verdict: Verdict
-    predicted: float | None
-    score: float
-    inputs: int = SEARCH
-    chips: int = 1
-    first_seed: int = 0
