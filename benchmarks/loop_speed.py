@@ -20,6 +20,7 @@ import numpy as np
 
 def measure(columns: int) -> dict[str, float]:
     from softcell.allocate.feedback_layer import rounding
+
     from softcell.channel import channel_of
     from softcell.codes.packed.code import SINGLE, PackedCode, PackedCodec, scale_index
     from softcell.codes.store.hard_store import design_store

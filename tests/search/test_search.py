@@ -60,7 +60,7 @@ def test_cells_and_divergence_are_what_was_written(cnn, cnn_subject, device, out
     best = outcome.best
     again, _ = Workshop(cnn_subject, device, GOAL).trial(Recipe(), outcome.trials[0].target)
     assert again == outcome.trials[0]
-    header = Workshop(cnn_subject, device, GOAL).write(best.recipe, outcome.plan, 0)[1]
+    header = Workshop(cnn_subject, device, GOAL).write(outcome.plan, 0)[1]
     assert header.weights == sum(tensor.numel() for tensor in cnn.state.values())
     assert best.cells_per_weight == header.cells / header.weights
 
