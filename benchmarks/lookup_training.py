@@ -8,28 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from loop_noise import LoopNoise, loop_noise
-from torch import Tensor, nn
-from torch.nn import functional
 
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.devices import parse_device
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.datasets import DATASETS
 from softcell.evaluate.models import TASKS
-from softcell.evaluate.networks import BatchNorm
 from softcell.evaluate.preprocessing import Augmentation
 from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
+from softcell.search.subjects import task_subject
 from softcell.training import (
     CrossEntropy,
+    DriftCorrected,
     ImageBatches,
+    LoopNoise,
     NoisyStorage,
-    Objective,
     StoredTraining,
     StoredWeights,
     TrainingProgress,
+    noise_in_loop,
     train_stored,
 )
 from softcell.training.stored_weights import MakeStorage
@@ -79,8 +77,8 @@ class Way:
 def trained(task: Task, way: Way, folder: Path, *, seed: int = 0) -> State:
     """Train a task's network, or read the one that an earlier run has left.
 
-    In training, normalisations are corrected for the drift of every draw of the noise (`Corrected`)
-    as they are on a chip; afterwards for that of the trained network without noise.
+    In training, normalisations are corrected for the drift of every draw of the noise, as they are
+    on a chip; afterwards for that of the trained network without noise.
 
     Args:
         task: The task.
@@ -101,7 +99,7 @@ def trained(task: Task, way: Way, folder: Path, *, seed: int = 0) -> State:
         seed=seed,
     )
     stored = StoredWeights(task.module(), _storage(task, way, folder, seed))
-    corrected = Corrected(stored.module, clean)
+    corrected = DriftCorrected(stored.module, clean)
     aim = corrected.distillation(way.temperature) if way.distilled else CrossEntropy()
     train_stored(
         stored,
@@ -134,74 +132,11 @@ def _storage(task: Task, way: Way, folder: Path, seed: int) -> MakeStorage:
         noise = np.inf if way.sdr_db is None else way.sdr_db
         return lambda name, _: NoisyStorage.at(noise, seed=seed, label=name)
     kept = folder / f"{task.model}-noise-{way.cells:g}.safetensors"
-    noises = loop_noise(task, DEVICE, way.cells, READS, kept)
-    layers = task_calibration(task).layers
+    if not kept.exists():
+        subject = task_subject(task)
+        write_tensors(kept, noise_in_loop(subject, DEVICE, way.cells, verify_reads=READS), {})
+    noises, layers = read_tensors(kept)[0], task_calibration(task).layers
     return lambda name, _: LoopNoise(layers[name], noises[name], seed=seed, label=name)
-
-
-class Corrected:
-    """Drift correction in the training loop: a network's normalisations follow the float network's.
-
-    n = (x - m') / sqrt(v' + eps),  y = weight (sqrt((v + eps) / (V + eps)) n + (m - M) / sqrt(V +
-    eps)) + bias
-
-    with m', v' the moments of the batch at the input of a normalisation in the noisy network, m, v
-    those in the float network on the same batch, and M, V its stored statistics: what
-    `feedback.correct_drift` does to a stored network, for every batch and draw of the noise.
-
-    Args:
-        module: The network that is trained; its normalisations are to be in training mode.
-        clean: The float network, of the same modules by name.
-    """
-
-    def __init__(self, module: nn.Module, clean: nn.Module) -> None:
-        self._clean = clean
-        self._shift: dict[str, tuple[Tensor, Tensor]] = {}
-        self._logits = torch.zeros(0)
-        theirs = dict(clean.named_modules())
-        self._hooks = [module.register_forward_pre_hook(self._look)]
-        for name, part in module.named_modules():
-            if isinstance(part, BatchNorm):
-                self._hooks.append(theirs[name].register_forward_pre_hook(self._seen(name)))
-                self._hooks.append(part.register_forward_hook(self._moved(name)))
-
-    def distillation(self, temperature: float) -> Objective:
-        """Return the divergence from the float network, whose outputs are known already."""
-
-        def divergence(outputs: Tensor, *_: Tensor) -> Tensor:
-            p = (self._logits.float() / temperature).log_softmax(dim=1)
-            q = (outputs.float() / temperature).log_softmax(dim=1)
-            return temperature**2 * functional.kl_div(q, p, reduction="batchmean", log_target=True)
-
-        return divergence
-
-    def remove(self) -> None:
-        """Leave both networks as they were found."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def _look(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        with torch.no_grad():
-            self._logits = self._clean(*inputs)
-
-    def _seen(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def see(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
-            size = (part.running_var + part.eps).sqrt()
-            self._shift[name] = (
-                (variance + part.eps).sqrt() / size,
-                (mean - part.running_mean) / size,
-            )
-
-        return see
-
-    def _moved(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        def move(part: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            scale, shift = self._shift[name]
-            constant = part.bias * (1 - scale) + part.weight * shift
-            return output * scale[:, None, None] + constant[:, None, None]
-
-        return move
 
 
 def _shown(name: str) -> Callable[[TrainingProgress], None]:

@@ -3,9 +3,9 @@
     SOFTCELL_DATA=path/to/data python benchmarks/train_lookup.py --checkpoints FOLDER
         [--model resnet20 resnet32] [--only plans ingredients curve]
 
-*plans*: each network is trained through the noise of packed cells in the loop (`loop_noise.py`,
-`lookup_training.py`) and rounded to eight bits. It is planned at a few numbers of cells, and
-each plan is written to ten chips and measured on the test images. *ingredients*:
+*plans*: each network is trained through the noise of packed cells in the loop
+(`lookup_training.py`) and rounded to eight bits. It is planned at a few numbers of cells, and each
+plan is written to ten chips and measured on the test images. *ingredients*:
 ResNet-20 in packed cells with one ingredient more after the other, all trainings of the same number
 of steps. *curve*: accuracy on the test images against white noise on every matrix, before and after
 training.
