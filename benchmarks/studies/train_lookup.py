@@ -1,74 +1,170 @@
 """Networks trained through noise, stored in cells that are decoded by look-up alone.
 
-    SOFTCELL_DATA=path/to/data python benchmarks/train_lookup.py --checkpoints FOLDER
+    SOFTCELL_DATA=path/to/data python benchmarks/studies/train_lookup.py --checkpoints FOLDER
         [--model resnet20 resnet32] [--only plans ingredients curve]
 
-*plans*: each network is trained through the noise of packed cells in the loop
-(`lookup_training.py`) and rounded to eight bits. It is planned at a few numbers of cells, and each
-plan is written to ten chips and measured on the test images. *ingredients*:
-ResNet-20 in packed cells with one ingredient more after the other, all trainings of the same number
-of steps. *curve*: accuracy on the test images against white noise on every matrix, before and after
-training.
+*plans*: each network is trained through the noise of packed cells in the loop and rounded to eight
+bits. It is planned at a few numbers of cells, and each plan is written to ten chips and measured on
+the test images. *ingredients*: ResNet-20 in packed cells with one ingredient more after the other,
+all trainings of the same number of steps. *curve*: accuracy on the test images against white noise
+on every matrix, before and after training.
 
 Test images choose nothing. The folder keeps what was trained and planned, and a second run only
-measures; benchmarks/results/trained-lookup.json has the results, `train_lookup_page.py` makes a
-section of docs/results.md and a figure of them.
+measures; benchmarks/results/trained-lookup.json has the results, of which
+`benchmarks/pages/results.py` makes a section of docs/results.md and a figure.
 """
 
 import argparse
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from lookup_training import DEVICE, READS, State, Way, trained
+from joint_search import command
 
 from softcell.allocate.plan_file import network_digest
-from softcell.codes.schemes import PACKED
-from softcell.curvature.tensor_file import write_tensors
+from softcell.curvature.tensor_file import read_tensors, write_tensors
+from softcell.devices import parse_device
 from softcell.evaluate.correction import task_correction
+from softcell.evaluate.datasets import DATASETS
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.networks import with_weights
+from softcell.evaluate.preprocessing import Augmentation
 from softcell.evaluate.results import Result
 from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task, load_task
-from softcell.evaluate.trials import Experiment, compare, ways_through
-from softcell.search import Goal, Search, Trial
+from softcell.evaluate.trials import compare, ways_through
+from softcell.search import Goal, Search
 from softcell.search.record import keep_plan
 from softcell.search.subjects import task_subject
-from softcell.training import NoisyStorage, StoredWeights
+from softcell.training import (
+    CrossEntropy,
+    DriftCorrected,
+    FloatStorage,
+    ImageBatches,
+    LoopNoise,
+    NoisyStorage,
+    StoredTraining,
+    StoredWeights,
+    noise_in_loop,
+    train_stored,
+)
 from softcell.training.matrix_steps import eight_bits
+from softcell.training.stored_weights import MakeStorage
 from softcell.weights import StateDictWeights
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results/trained-lookup.json"
+RESULTS = Path(__file__).parents[1] / "results/trained-lookup.json"
+DEVICE = parse_device("pcm-partial-reset")
+READS = 4
+"""Verifying reads of a cell in the loop."""
+
 PLANNED = {"resnet20": (0.6, 0.7, 0.85), "resnet32": (0.8, 0.9)}
 """Cells per weight of the plans."""
 
 CHIPS, FIRST_CHIP = 10, 100
-STEPS, CELLS = 500, 0.6
-MAIN = {"resnet20": Way(1500, cells=CELLS), "resnet32": Way(STEPS, cells=CELLS)}
 DECIBELS = (3, 4, 5, 6, 8, 10, 12, 14, 20)
-NOISE_SEEDS = 3
+NOISE_SEEDS, SEED = 3, 0
+BATCH, CORRECTED_ON = 32, 1000
+"""Images of a step, small so that there are many draws of the noise; and images on which a trained
+network's normalisations get their statistics."""
 
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a network is trained.
+
+    Args:
+        steps: Batches of 32 images, at least 1; 1,250 are all training images once.
+        cells: Train through the noise that packed cells of so many per weight leave in the loop;
+            None for no noise.
+        distilled: Aim at the outputs of the clean network; else at the labels.
+    """
+
+    steps: int
+    cells: float | None = None
+    distilled: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name for files."""
+        noise = "without-noise" if self.cells is None else f"{self.cells:g}-cells"
+        return f"{noise}-{'distilled' if self.distilled else 'cross-entropy'}-{self.steps}"
+
+
+CELLS = 0.6
+MAIN = {"resnet20": Way(1500, CELLS), "resnet32": Way(500, CELLS)}
+OPEN = ("open", "open, corrected", "closed")
 INGREDIENTS: dict[str, tuple[Way | None, tuple[str, ...]]] = {
-    "float32": (None, ("open", "open, corrected", "closed")),
-    "trained through the loop's noise": (
-        MAIN["resnet20"],
-        ("open", "open, corrected", "closed"),
-    ),
-    "trained through it at the labels": (
-        replace(MAIN["resnet20"], distilled=False),
-        ("closed",),
-    ),
+    "float32": (None, OPEN),
+    "trained through the loop's noise": (MAIN["resnet20"], OPEN),
+    "trained through it at the labels": (replace(MAIN["resnet20"], distilled=False), ("closed",)),
     "trained without noise": (replace(MAIN["resnet20"], cells=None), ("closed",)),
 }
 """Training, and the ways through the feedback loop."""
+
+
+def trained(task: Task, way: Way, folder: Path) -> State:
+    """Train a task's network, or read the one that an earlier run has left in the folder.
+
+    In training, normalisations are corrected for the drift of every draw of the noise, as they are
+    on a chip; afterwards for that of the trained network without noise.
+    """
+    kept = folder / f"{task.model}-{way.name}.safetensors"
+    if kept.exists():
+        return read_tensors(kept)[0]
+    batches = ImageBatches(
+        DATASETS[task.name].training(),
+        TASKS[task.name][task.model].preprocessing,
+        # A mixed image has two labels, of which cross-entropy knows one.
+        augmentation=Augmentation(shift=4, flip=True, mix=0.5 if way.distilled else 0.0),
+        size=BATCH,
+        seed=SEED,
+    )
+    stored = StoredWeights(task.module(), storage(task, way, folder))
+    corrected = DriftCorrected(stored.module, task.module())
+    train_stored(
+        stored,
+        corrected.distillation(2.0) if way.distilled else CrossEntropy(),
+        batches,
+        StoredTraining(
+            steps=way.steps,
+            learning_rate=1e-3,
+            frozen_statistics=False,
+            bfloat16=True,
+            checkpoint_every=500,
+        ),
+        seed=SEED,
+        checkpoint=folder / f"{task.model}-{way.name}-checkpoint.safetensors",
+        resume=True,
+        progress=lambda at: print(at, flush=True) if at.step % 200 == 0 else None,
+    )
+    corrected.remove()
+    state = {name: v.detach().numpy().copy() for name, v in stored.module.state_dict().items()}
+    # The batches have moved the statistics, of mixed images: begin with the float network's.
+    own = task.state_dict()
+    state |= {name: own[name] for name in own if "running_" in name}
+    state |= task_correction(task, count=CORRECTED_ON)(state)
+    write_tensors(kept, state, {})
+    return state
+
+
+def storage(task: Task, way: Way, folder: Path) -> MakeStorage:
+    """Return the noise of a training; the folder keeps what the loop's is."""
+    if way.cells is None:
+        return lambda *_: FloatStorage()
+    kept = folder / f"{task.model}-noise-{way.cells:g}.safetensors"
+    if not kept.exists():
+        subject = task_subject(task)
+        write_tensors(kept, noise_in_loop(subject, DEVICE, way.cells, verify_reads=READS), {})
+    noises, layers = read_tensors(kept)[0], task_calibration(task).layers
+    return lambda name, _: LoopNoise(layers[name], noises[name], seed=SEED, label=name)
 
 
 def network(task: Task, way: Way | None, folder: Path) -> State:
@@ -112,7 +208,7 @@ def plan(task: Task, state: State, cells: float, path: Path) -> None:
     subject = task_subject(task, source=partial(StateDictWeights, state))
     judged = replace(subject, judge=task_subject(task).judge)
     goal = Goal(max_cells=cells, decoder="table")
-    search = Search(judged, DEVICE, goal, verify_reads=READS, vary=False, told=shown)
+    search = Search(judged, DEVICE, goal, verify_reads=READS, vary=False, told=print)
     outcome = search.run()
     keep_plan(
         path,
@@ -124,17 +220,6 @@ def plan(task: Task, state: State, cells: float, path: Path) -> None:
         model=task.model,
         report={"confirmed": outcome.confirmed.values()},
     )
-
-
-def shown(trial: Trial, _: Trial | None) -> None:
-    """Tell of a trial."""
-    print(f"{trial.cells_per_weight:.3f} cells: {trial.verdict}, inputs {trial.inputs}", flush=True)
-
-
-def command(*arguments: str) -> None:
-    """Run softcell, its notes on the terminal."""
-    code = "import sys; from softcell.cli import main; sys.exit(main())"
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=sys.stderr)
 
 
 def ingredients(task: Task, folder: Path) -> Iterator[dict[str, Any]]:
@@ -163,19 +248,17 @@ def packed(task: Task, state: State, cells: float, loops: Collection[str]) -> It
         task=task.name,
         model=task.model,
         images=task.images,
+        calibration=task_calibration(task, state=state),
+        correct=task_correction(task, state=state),
     )
-    ways = ways_through(
-        task_calibration(task, state=state),
-        task_correction(task, state=state),
-        verify_reads=READS,
-    )
+    ways = ways_through(corrected=True, verify_reads=READS)
     yield from compare(
         experiment,
-        schemes=(PACKED,),
+        schemes=("packed",),
         cells_per_weight=(cells,),
         seeds=CHIPS,
         first_seed=FIRST_CHIP,
-        loops=[way for way in ways if way.name in loops],
+        procedures=[way for way in ways if way.name in loops],
     )
 
 
@@ -209,6 +292,9 @@ def record(what: str, model: str, rows: list[dict[str, Any]]) -> None:
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
+PARTS = {"plans": plans, "ingredients": ingredients, "curve": curve}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder of what is kept")
@@ -223,13 +309,6 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
                 rows.append(row)
                 record(part, model, rows)
-
-
-PARTS: dict[str, Callable[[Task, Path], Iterator[dict[str, Any]]]] = {
-    "plans": plans,
-    "ingredients": ingredients,
-    "curve": curve,
-}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Encode and decode tensors with nncodec (ISO/IEC 15938-17); run by peer_codec.py.
+"""Encode and decode tensors with nncodec (ISO/IEC 15938-17); run by codec.py.
 
-    .venv-codec/bin/python benchmarks/peer_nncodec.py encode TENSORS STREAM OPTIONS
-    .venv-codec/bin/python benchmarks/peer_nncodec.py decode STREAM TENSORS OPTIONS
+    .venv-codec/bin/python benchmarks/peers/run_nncodec.py encode TENSORS STREAM OPTIONS
+    .venv-codec/bin/python benchmarks/peers/run_nncodec.py decode STREAM TENSORS OPTIONS
 
 TENSORS is a safetensors file, STREAM the codec's bit stream, and OPTIONS a JSON object, given as
 text, of arguments of `nncodec.nnc.compress`, among them `qp`. Two of them differ: `blocks`, which
@@ -39,11 +39,13 @@ def import_codec() -> tuple[Any, Any]:
     return compression, ModelExecute
 
 
-def asking(base: type, trial: Path, answers: Any, questions: Any) -> Any:
+def asking(base: Any, trial: Path, answers: Any, questions: Any) -> Any:
     """Return a model executer that asks the calling program how good tensors are."""
 
-    class Asking(base):
-        def eval_model(self, parameters: dict[str, np.ndarray], verbose: bool = False) -> dict:
+    class Asking(base):  # type: ignore[misc]
+        def eval_model(
+            self, parameters: dict[str, np.ndarray], verbose: bool = False
+        ) -> dict[str, Any]:
             save_file(arrays(parameters), trial)
             print("trial", file=questions, flush=True)
             return {"goodness": float(answers.readline())}

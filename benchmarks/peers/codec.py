@@ -1,7 +1,7 @@
 """A published neural-network codec on the same cells with the same error correction.
 
-    bash benchmarks/make_codec_environment.sh          (once)
-    SOFTCELL_DATA=path/to/data python benchmarks/peer_codec.py [--only cifar10/resnet56 ...]
+    bash benchmarks/peers/make_codec_environment.sh    (once)
+    SOFTCELL_DATA=path/to/data python benchmarks/peers/codec.py [--only cifar10/resnet56 ...]
 
 The codec is nncodec 2.1.3, its makers' implementation of ISO/IEC 15938-17 (DeepCABAC). Its whole
 bit stream, headers and batch normalisations included, is what the strong digital store of the
@@ -45,22 +45,20 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from softcell.channel import channel_of
-from softcell.codes.schemes import parse_scheme
 from softcell.codes.store.design import store_for
 from softcell.codes.store.store import Store
 from softcell.devices import Device, parse_device, read_noise_share
 from softcell.evaluate.bounds import least_cells_per_weight
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.measure import measure_given
 from softcell.evaluate.results import Result, read_results, write_results
 from softcell.evaluate.sensitivity import task_fisher
-from softcell.evaluate.statistics import mean_and_ci95
 from softcell.evaluate.tasks import Task, load_task
-from softcell.evaluate.trials import Experiment
 from softcell.streams import Stream
 
 HERE = Path(__file__).parent
-FOLDER = HERE / "results"
-CODEC = HERE.parent / ".venv-codec/bin/python"
+FOLDER = HERE.parent / "results"
+CODEC = HERE.parents[1] / ".venv-codec/bin/python"
 DEVICE = "pcm-partial-reset"
 State = Mapping[str, NDArray[np.float32]]
 
@@ -71,21 +69,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "nncodec-ioq": BY_RATE | {"ioq": True},
 }
 RUNS = {
-    ("cifar10", "resnet56"): {
-        "nncodec": (-26, -22, -20),
-        "nncodec-rdo": (-30, -28, -26, -24),
-        "nncodec-ioq": (-26,),
-    },
-    ("cifar10", "resnet20"): {
-        "nncodec": (-26, -22),
-        "nncodec-rdo": (-32, -30, -28, -26),
-        "nncodec-ioq": (-28, -26),
-    },
-    ("imagenet", "mobilenet_v1_025"): {
-        "nncodec": (-36, -32),
-        "nncodec-rdo": (-44, -40, -36),
-    },
+    "cifar10/resnet56": ((-26, -22, -20), (-30, -28, -26, -24), (-26,)),
+    "cifar10/resnet20": ((-26, -22), (-32, -30, -28, -26), (-28, -26)),
+    "imagenet/mobilenet_v1_025": ((-36, -32), (-44, -40, -36), ()),
 }
+"""Steps of each network, as `qp`, for each of the options."""
 IMAGES = 100
 """Calibration images that `ioq` measures outputs on."""
 CODEC_EPS = 1e-5
@@ -170,7 +158,7 @@ class Codec:
 
     def _command(self, verb: str, source: Path, target: Path, options: dict[str, Any]) -> list[str]:
         told = options | ({"blocks": self._blocks} if options.get("bnf") else {})
-        script = str(HERE / "peer_nncodec.py")
+        script = str(HERE / "run_nncodec.py")
         return [str(CODEC), script, verb, str(source), str(target), json.dumps(told)]
 
 
@@ -198,17 +186,12 @@ def through_cells(stream: bytes, store: Store, device: Device, seed: int) -> tup
     """Write a stream to a chip and read it: its bytes, and code words that failed."""
     data = np.frombuffer(stream, np.uint8)
     indices = store.level_indices(store.encode(data), store.cells(len(data)))
-    cells = device.write(indices / np.float32(255), stream=Stream.of(seed, "write/stream"))
+    levels = np.asarray(indices / np.float32(255), np.float32)
+    cells = device.write(levels, stream=Stream.of(seed, "write/stream"))
     readings = device.read(cells, stream=Stream.of(seed, "read/0/stream"))
-    run = store.decode(store.detect(channel_of(device), readings), len(data))
+    detected: Any = store.detect(channel_of(device), readings)
+    run = store.decode(detected, len(data))
     return run.data.tobytes(), int(run.failed.sum())
-
-
-def weighted_error(experiment: Experiment, state: State) -> float:
-    """Return the squared error of all matrices, weighted as the limit weights it."""
-    _, weight = experiment.bound()
-    errors = {n: np.asarray(experiment.state[n], np.float64) - state[n] for n in weight}
-    return float(sum(weight[n] * np.sum(error * error) for n, error in errors.items()))
 
 
 def measure(
@@ -216,41 +199,36 @@ def measure(
 ) -> Result:
     """Store a stream on chips and evaluate what the codec makes of what is read."""
     device = experiment.device
-    store = store_for(parse_scheme("strong-digital"), channel_of(device))
-    results, failed, error = [], 0, 0.0
-    for seed in range(seeds):
-        read, lost = through_cells(stream, store, device, seed)
-        failed += lost
-        if read != stream:
-            raise SystemExit(f"chip {seed}: what was read differs from what was written")
-        state = codec.decode(read, options)
-        results.append(measure_given(experiment, state))
-        error = weighted_error(experiment, state)
-    accuracies = tuple(result.accuracy_mean for result in results)
-    mean, interval = mean_and_ci95(accuracies)
+    store = store_for("soft", channel_of(device))
+    chips = [through_cells(stream, store, device, seed) for seed in range(seeds)]
+    if any(read != stream for read, _ in chips):
+        raise SystemExit("what was read of a chip differs from what was written")
+    # All chips give the same bytes: one decoding is that of all.
+    state = codec.decode(chips[0][0], options)
+    bound, weight = experiment.bound()
+    off = {n: np.subtract(experiment.state[n], state[n], dtype=np.float64) for n in weight}
+    error = sum(np.sum(weight[n] * error**2) for n, error in off.items())
     weights = sum(values.size for values in experiment.state.values())
     capacity = channel_of(device).capacity.bits
+    found = measure_given(experiment, state)
     return replace(
-        results[-1],
+        found,
         device=device.name,
         cells_per_weight=store.cells(len(stream)) / weights,
-        accuracy_mean=mean,
-        accuracy_ci95=interval,
-        accuracies=accuracies,
+        accuracies=found.accuracies * seeds,
         seeds=seeds,
-        limit_cells_per_weight=least_cells_per_weight(
-            experiment.bound()[0], error, capacity, weights
-        ),
+        limit_cells_per_weight=least_cells_per_weight(bound, float(error), capacity, weights),
         capacity_bits=capacity,
         code_words=seeds * store.frames(len(stream)),
-        failed_code_words=failed,
+        failed_code_words=sum(failed for _, failed in chips),
         decoder="full",
         read_noise_share=read_noise_share(device),
     )
 
 
-def run(name: str, model: str, args: argparse.Namespace) -> None:
+def run(network: str, args: argparse.Namespace) -> None:
     """Measure a network's rows, keeping each as it comes."""
+    name, model = network.split("/")
     task, path = load_task(name, model), FOLDER / f"{name}-{model}-{DEVICE}-nncodec.json"
     rows = [] if args.fresh or not path.exists() else read_results(path)
     experiment = Experiment(
@@ -263,7 +241,7 @@ def run(name: str, model: str, args: argparse.Namespace) -> None:
         images=task.images,
     )
     print(f"{name}/{model}: float32 {100 * experiment.float_accuracy:.2f} %")
-    settings = [(kind, qp) for kind, qps in RUNS[name, model].items() for qp in qps]
+    settings = [(kind, qp) for kind, qps in zip(OPTIONS, RUNS[network]) for qp in qps]
     order = [f"{kind} qp {qp}" for kind, qp in settings]
     with tempfile.TemporaryDirectory() as folder:
         codec = Codec(task, Path(folder))
@@ -283,28 +261,28 @@ def run(name: str, model: str, args: argparse.Namespace) -> None:
 
 
 def show(row: Result) -> None:
-    store = store_for(parse_scheme("strong-digital"), channel_of(parse_device(row.device)))
-    low, high = (100 * value for value in row.accuracy_ci95)
+    store = store_for("soft", channel_of(parse_device(row.device)))
     print(
         f"{row.scheme:20} {row.cells_per_weight * store.bits_per_cell:6.3f} bits/weight "
-        f"{row.cells_per_weight:6.3f} cells/weight {100 * row.accuracy_mean:6.2f} % "
-        f"({low:.2f} to {high:.2f}), drop {100 * (row.float_accuracy - row.accuracy_mean):5.2f}, "
-        f"{row.sdr_db:5.1f} dB, limit {row.limit_cells_per_weight:.3f}",
+        f"{row.cells_per_weight:6.3f} cells/weight {100 * row.accuracy_mean:6.2f} %, drop "
+        f"{100 * (row.float_accuracy - row.accuracy_mean):5.2f}, {row.sdr_db:5.1f} dB, limit "
+        f"{row.limit_cells_per_weight:.3f}",
         flush=True,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", help="task/model of what to measure")
+    parser.add_argument("--only", nargs="*", choices=RUNS, help="what to measure")
     parser.add_argument("--seeds", type=int, default=10, help="chips of a row")
     parser.add_argument("--fresh", action="store_true", help="measure everything again")
     args = parser.parse_args()
     if not CODEC.exists():
-        raise SystemExit("make the codec's environment: bash benchmarks/make_codec_environment.sh")
-    for name, model in RUNS:
-        if not args.only or f"{name}/{model}" in args.only:
-            run(name, model, args)
+        raise SystemExit(
+            "make the codec's environment: bash benchmarks/peers/make_codec_environment.sh"
+        )
+    for network in args.only or RUNS:
+        run(network, args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Search for the plan of every network, measure it on test images, and take ingredients away.
 
-    SOFTCELL_DATA=path/to/data python benchmarks/joint_search.py [--only NAME ...] [--ablations]
+    SOFTCELL_DATA=path/to/data python benchmarks/studies/joint_search.py [--only NAME ...]
+        [--ablations [TASK/MODEL ...]]
 
 A plan is searched for without test images, kept in benchmarks/plans/, and then written anew to ten
 chips that the search has not seen and measured on the test images (benchmarks/results/*-plan.json).
@@ -29,49 +30,25 @@ from softcell.evaluate.tasks import load_task
 from softcell.search import Goal, Recipe, Search, Subject
 from softcell.search.subjects import task_subject
 
-HERE = Path(__file__).parent
-PLANS = HERE / "plans"
-RESULTS = HERE / "results"
+HERE = Path(__file__).parents[1]
+PLANS, RESULTS = HERE / "plans", HERE / "results"
 
 
-@dataclass(frozen=True)
-class Target:
-    """A plan to search for: options of `softcell optimise`, and those of `softcell evaluate`."""
-
-    name: str
-    task: str
-    model: str
-    options: tuple[str, ...] = ("--max-drop", "0.5")
-
-
-TABLE = ("--max-drop", "0.5", "--decoder", "table")
-TARGETS = (
-    Target("resnet20", "cifar10", "resnet20"),
-    Target("resnet56", "cifar10", "resnet56"),
-    Target("mobilenet_v1_025", "imagenet", "mobilenet_v1_025"),
-    Target("resnet20-budget", "cifar10", "resnet20", ("--max-cells", "0.7")),
-    Target("resnet56-budget", "cifar10", "resnet56", ("--max-cells", "0.5")),
-    Target("mobilenet_v1_025-budget", "imagenet", "mobilenet_v1_025", ("--max-cells", "1.8")),
-    Target("squeezenet1_1-budget", "imagenet", "squeezenet1_1", ("--max-cells", "1.3")),
-    Target("mobilenet_v2-budget", "imagenet", "mobilenet_v2", ("--max-cells", "1.8")),
-    Target("squeezenet1_1", "imagenet", "squeezenet1_1"),
-    Target("mobilenet_v2", "imagenet", "mobilenet_v2"),
-    Target("lenet5", "mnist", "lenet5"),
-    Target("lenet-300-100", "mnist", "lenet-300-100"),
-    Target("resnet20-table", "cifar10", "resnet20", TABLE),
-    Target(
-        "resnet20-table-mushroom-10y",
-        "cifar10",
-        "resnet20",
-        ("--max-drop", "2", "--decoder", "table", "--device", "pcm-mushroom", "--age", "10y"),
-    ),
-    Target(
-        "resnet20-mushroom-10y",
-        "cifar10",
-        "resnet20",
-        ("--max-drop", "0.5", "--device", "pcm-mushroom", "--age", "10y"),
-    ),
-)
+TARGETS = {
+    "resnet20": "cifar10/resnet20 --max-drop 0.5",
+    "resnet56": "cifar10/resnet56 --max-drop 0.5",
+    "mobilenet_v1_025": "imagenet/mobilenet_v1_025 --max-drop 0.5",
+    "resnet20-budget": "cifar10/resnet20 --max-cells 0.7",
+    "resnet56-budget": "cifar10/resnet56 --max-cells 0.5",
+    "mobilenet_v1_025-budget": "imagenet/mobilenet_v1_025 --max-cells 1.8",
+    "squeezenet1_1-budget": "imagenet/squeezenet1_1 --max-cells 1.3",
+    "mobilenet_v2-budget": "imagenet/mobilenet_v2 --max-cells 1.8",
+    "lenet5": "mnist/lenet5 --max-drop 0.5",
+    "lenet-300-100": "mnist/lenet-300-100 --max-drop 0.5",
+    "resnet20-table": "cifar10/resnet20 --max-drop 0.5 --decoder table",
+    "resnet20-mushroom-10y": "cifar10/resnet20 --max-drop 0.5 --device pcm-mushroom --age 10y",
+}
+"""Plans to search for: task, model and options of `softcell optimise`."""
 
 
 def command(*arguments: str) -> None:
@@ -80,17 +57,18 @@ def command(*arguments: str) -> None:
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=sys.stderr)
 
 
-def search(target: Target, *, fresh: bool, measure: bool) -> None:
+def search(name: str, *, fresh: bool, measure: bool) -> None:
     """Search for a plan, and measure it."""
-    plan, result = PLANS / f"{target.name}.json", RESULTS / f"{target.name}-plan.json"
-    network = ("--task", target.task, "--model", target.model)
-    PLANS.mkdir(exist_ok=True)
+    plan, result = PLANS / f"{name}.json", RESULTS / f"{name}-plan.json"
+    subject, *options = TARGETS[name].split()
+    task, model = subject.split("/")
+    network = ("--task", task, "--model", model)
     finished = plan.exists() and "confirmed" in json.loads(plan.read_text())["report"]
     if fresh or not finished:
         resume = () if fresh else ("--resume",)
         begin = time.time()
-        command("optimise", *network, *target.options, "-o", str(plan), *resume)
-        print(f"{target.name}: searched for {time.time() - begin:.0f} s", flush=True)
+        command("optimise", *network, *options, "-o", str(plan), *resume)
+        print(f"{name}: searched for {time.time() - begin:.0f} s", flush=True)
         measure = True
     if measure or not result.exists():
         chips = ("--seeds", "10", "--seed", "100")
@@ -98,13 +76,15 @@ def search(target: Target, *, fresh: bool, measure: bool) -> None:
     row = json.loads(result.read_text())["results"][0]
     drop = 100 * (row["float_accuracy"] - row["accuracy_mean"])
     print(
-        f"{target.name:30} {row['scheme']:15} {row['cells_per_weight']:.3f} cells, "
+        f"{name:30} {row['scheme']:15} {row['cells_per_weight']:.3f} cells, "
         f"{100 * row['accuracy_mean']:.2f} %, drop {drop:.2f}",
         flush=True,
     )
 
 
-def changed(subject: Subject, change: Callable[[str, LayerCurvature], LayerCurvature]) -> Subject:
+def with_curvatures(
+    subject: Subject, change: Callable[[str, LayerCurvature], LayerCurvature]
+) -> Subject:
     """Return a subject with other curvatures."""
     calibration = subject.calibration
     assert calibration is not None
@@ -128,7 +108,7 @@ def by_size(subject: Subject, *, rows: bool) -> Subject:
         covariance = (layer.covariance * scale[:, None, None]).astype(np.float32)
         return LayerCurvature(covariance, felt.astype(np.float32))
 
-    return changed(subject, change)
+    return with_curvatures(subject, change)
 
 
 def open_loop(subject: Subject) -> Subject:
@@ -139,7 +119,7 @@ def open_loop(subject: Subject) -> Subject:
         unit = np.eye(layer.columns, dtype=np.float32)
         return replace(layer, covariance=mean[:, None, None] * unit, across=None)
 
-    return changed(subject, change)
+    return with_curvatures(subject, change)
 
 
 def one_step(subject: Subject) -> Subject:
@@ -150,21 +130,16 @@ def one_step(subject: Subject) -> Subject:
         means = np.repeat(rows.mean(axis=1), rows.shape[1])
         return replace(layer, rows=means)
 
-    return changed(subject, change)
+    return with_curvatures(subject, change)
 
 
 @dataclass(frozen=True)
 class Ablation:
     """A search without an ingredient: what it changes, and cells at which it is tried."""
 
-    change: Callable[[Subject], Subject]
+    change: Callable[[Subject], Subject] | None
     recipe: Recipe
     cells: tuple[float, ...] = (0.55, 0.63, 0.72, 0.82)
-
-
-def same(subject: Subject) -> Subject:
-    """Return the subject as it is."""
-    return subject
 
 
 def uncorrected(subject: Subject) -> Subject:
@@ -175,17 +150,17 @@ def uncorrected(subject: Subject) -> Subject:
 MORE, MUCH_MORE = (0.65, 0.78, 0.92, 1.1), (0.9, 1.15, 1.5, 1.9)
 BEST = Recipe(sequential=0.5, corrected=True)
 ABLATIONS = {
-    "all": Ablation(same, BEST),
-    "not layer after layer": Ablation(same, Recipe(corrected=True)),
-    "nor corrected sensitivity (the base of what follows)": Ablation(same, Recipe()),
+    "all": Ablation(None, BEST),
+    "not layer after layer": Ablation(None, Recipe(corrected=True)),
+    "nor corrected sensitivity (the base of what follows)": Ablation(None, Recipe()),
     "one sensitivity for all rows of a tensor": Ablation(one_step, Recipe()),
     "sensitivity by magnitude, row by row": Ablation(partial(by_size, rows=True), Recipe(), MORE),
     "uniform: one relative step for all tensors": Ablation(
         partial(by_size, rows=False), Recipe(), MORE
     ),
-    "rounding in place of the trellis": Ablation(same, Recipe(states=1, trade_off=0.0)),
-    "a bit at the open loop's price (0.08)": Ablation(same, Recipe(trade_off=0.08)),
-    "30 % pruned first": Ablation(same, Recipe(sparsity=0.3)),
+    "rounding in place of the trellis": Ablation(None, Recipe(states=1, trade_off=0.0)),
+    "a bit at the open loop's price (0.08)": Ablation(None, Recipe(trade_off=0.08)),
+    "30 % pruned first": Ablation(None, Recipe(sparsity=0.3)),
     "no drift correction": Ablation(uncorrected, Recipe(), MORE),
     "no feedback": Ablation(open_loop, Recipe(), MORE),
     "neither feedback nor drift correction": Ablation(
@@ -212,7 +187,8 @@ def ablate(task: str, model: str) -> None:
         key = f"{task}/{model}/{name}"
         if key in found:
             continue
-        search = Search(ablation.change(subject), device, goal)
+        changed = subject if ablation.change is None else ablation.change(subject)
+        search = Search(changed, device, goal)
         trials = [search.at(ablation.recipe, cells) for cells in ablation.cells]
         cells = [trial.cells_per_weight for trial in trials]
         drops = [float(trial.verdict.drop or 0) for trial in trials]
@@ -225,16 +201,12 @@ def ablate(task: str, model: str) -> None:
             "cells_for_divergence": cells_for(cells, divergences, DIVERGENCE),
         }
         path.write_text(json.dumps(found, indent=1) + "\n")
-        print(
-            f"{key}: {found[key]['cells_for_drop']:.3f} cells for the drop, "
-            f"{found[key]['cells_for_divergence']:.3f} for the divergence",
-            flush=True,
-        )
+        print(key, found[key], flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", help="names of targets; see TARGETS in this file")
+    parser.add_argument("--only", nargs="*", choices=TARGETS, metavar="NAME", help="names of plans")
     parser.add_argument("--fresh", action="store_true", help="search again")
     parser.add_argument("--measure", action="store_true", help="measure kept plans again")
     parser.add_argument("--ablations", nargs="*", metavar="TASK/MODEL", help="ablations alone")
@@ -243,9 +215,8 @@ def main() -> None:
         for name in args.ablations or ["cifar10/resnet20"]:
             ablate(*name.split("/"))
         return
-    for target in TARGETS:
-        if not args.only or target.name in args.only:
-            search(target, fresh=args.fresh, measure=args.measure)
+    for name in args.only or TARGETS:
+        search(name, fresh=args.fresh, measure=args.measure)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Signal-to-distortion against cells per weight, for every code, beside the Shannon limit.
 
-    SOFTCELL_DATA=path/to/data python benchmarks/limit.py [--json FILE] [--plot FILE.svg]
+    SOFTCELL_DATA=path/to/data python benchmarks/limits/limit.py [--json FILE] [--plot FILE.svg]
 
 Sources: a million independent Gaussian weights, as many Laplacian ones, and ResNet-20's own (left
 out where SOFTCELL_DATA is not set). Each code writes real cells of `pcm-partial-reset`, in no
@@ -14,21 +14,18 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from softcell.allocate.plan import make_plan
+import softcell
 from softcell.channel import channel_of
 from softcell.devices import parse_device
 from softcell.evaluate.bounds import ModelBound, least_distortion, tensor_source
-from softcell.image.cell_image import CellImage
-from softcell.image.readings import SimulatedChip
-from softcell.image.restore import Restoration
-from softcell.image.write import write_image
-from softcell.weights import StateDictWeights
+from softcell.evaluate.tasks import load_task
 
 DEVICE = parse_device("pcm-partial-reset")
 TABLE, FULL = "table", "full"
@@ -64,8 +61,6 @@ def sources(count: int) -> dict[str, dict[str, np.ndarray]]:
         "laplacian": {"weight": rng.laplace(0, np.sqrt(0.5), shape).astype(np.float32)},
     }
     if os.environ.get("SOFTCELL_DATA"):
-        from softcell.evaluate.tasks import load_task
-
         state = load_task("cifar10", "resnet20").state_dict()
         found["resnet20"] = {n: v for n, v in state.items() if v.ndim > 1}
     return found
@@ -75,12 +70,15 @@ def measure(state: dict[str, np.ndarray], code: str, cells: float | None) -> tup
     """Return cells per weight and signal-to-distortion in dB of one written and read chip."""
     # Every squared error counts the same, as in the limit.
     plain = {name: np.ones(values.shape, np.float32) for name, values in state.items()}
-    weights = StateDictWeights(state)
+    planned: dict[str, Any] = {
+        "device": DEVICE,
+        "scheme": code,
+        "cells_per_weight": cells,
+        "sensitivity": plain,
+    }
     with tempfile.TemporaryDirectory() as folder:
-        plan = make_plan(weights, DEVICE, code, cells_per_weight=cells, sensitivity=plain)
-        header = write_image(weights, plan, Path(folder) / "x.cells")
-        with CellImage(Path(folder) / "x.cells") as image:
-            restored = dict(Restoration(image, SimulatedChip(image, seed=1)).tensors())
+        header = softcell.write(state, Path(folder) / "x.cells", **planned)
+        restored = softcell.read(Path(folder) / "x.cells", seed=1)
     error = sum(float(np.sum((restored[n] - v.astype(np.float64)) ** 2)) for n, v in state.items())
     return header.cells_per_weight, ratio_db(state, error)
 
@@ -90,32 +88,24 @@ def ratio_db(state: dict[str, np.ndarray], error: float) -> float:
     return float(10 * np.log10(signal / error))
 
 
-def rows_of(name: str, state: dict[str, np.ndarray]) -> list[dict]:
+def rows_of(name: str, state: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     capacity = channel_of(DEVICE).capacity.bits
     bound = ModelBound(tuple(tensor_source(values) for values in state.values()))
     count = sum(values.size for values in state.values())
-    rows = []
+    rows: list[dict[str, Any]] = []
     for code, decoder in CODES.items():
         grid = [c for c in CELLS if c >= 1 or code in SHARING]
-        if code in ("int8", "float16"):
-            grid = [None]
-        for target in grid:
+        for target in [None] if code in ("int8", "float16") else grid:
             cells, sdr = measure(state, code, target)
             limit = ratio_db(state, least_distortion(bound, capacity * cells * count))
-            row = {
-                "source": name,
-                "code": code,
-                "decoder": decoder,
-                "cells_per_weight": cells,
-                "sdr_db": sdr,
-                "limit_db": limit,
-            }
+            row = {"source": name, "code": code, "decoder": decoder, "cells_per_weight": cells}
+            row |= {"sdr_db": sdr, "limit_db": limit}
             if not rows or rows[-1] != row:
                 rows.append(row)
     return rows
 
 
-def draw(rows: list[dict], path: Path) -> None:
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
     names = list(dict.fromkeys(row["source"] for row in rows))
     figure = Figure(figsize=(5 * len(names), 4.5), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names), sharey=True)), names):
@@ -144,9 +134,8 @@ def main() -> None:
     for row in rows:
         below = row["limit_db"] - row["sdr_db"]
         numbers = (row["cells_per_weight"], row["sdr_db"], row["limit_db"], below)
-        table.add_row(
-            row["source"], row["code"], row["decoder"], *(f"{value:.2f}" for value in numbers)
-        )
+        texts = [f"{value:.2f}" for value in numbers]
+        table.add_row(row["source"], row["code"], row["decoder"], *texts)
     Console(width=100).print(table)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))

@@ -1,13 +1,12 @@
 """Information bits per CPU-second of the LDPC decoder, beside a public C++ decoder.
 
-    python benchmarks/ldpc_decoding.py [--frames 2000] [--peer-frames 20] [--json FILE]
+    python benchmarks/speed/ldpc_decoding.py [--frames 2000] [--peer-frames 20] [--json FILE]
 
 The same code (5G base graph 1, Z = 384, rate 0.80), the same cells (8 levels of
 `pcm-partial-reset`), the same ratios and at most as many iterations, one thread each; every
 round measures ours and the peer one after another. The peer is `ldpc` (MIT; C++), by its
 min-sum in both schedules and by its sum-product. It needs the peers' environment, once:
-`benchmarks/make_peer_environment.sh`, then `.venv-peer/bin/python -m pip install ldpc==2.4.1`;
-without it those rows are left out.
+`benchmarks/peers/make_peer_environment.sh`; without it those rows are left out.
 """
 
 import argparse
@@ -17,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import save_npz
@@ -26,7 +26,7 @@ from softcell.codes.store.ldpc import LDPC, STEP
 from softcell.codes.store.modulation import design_modulation
 from softcell.devices import parse_device
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 PEER = HERE.parent / ".venv-peer/bin/python"
 METHODS = ("minimum_sum serial", "minimum_sum parallel", "product_sum parallel")
 
@@ -54,7 +54,7 @@ def ours(code: LDPC, ratios: np.ndarray, bits: np.ndarray, iterations: int) -> d
     return {"mbit_per_s": bits.size / seconds / 1e6, "right": right}
 
 
-def peer(code: LDPC, ratios: np.ndarray, bits: np.ndarray, iterations: int) -> dict[str, dict]:
+def peer(code: LDPC, ratios: np.ndarray, bits: np.ndarray, iterations: int) -> dict[str, Any]:
     if not PEER.exists():
         return {}
     full = np.zeros((len(ratios), code.graph.width * code.lifting))
@@ -62,15 +62,14 @@ def peer(code: LDPC, ratios: np.ndarray, bits: np.ndarray, iterations: int) -> d
     with tempfile.TemporaryDirectory() as folder:
         save_npz(f"{folder}/checks.npz", code.graph.matrix().tocsr())
         np.savez(f"{folder}/frames.npz", ratios=full, bits=bits)
-        command = [str(PEER), str(HERE / "peer_ldpc.py"), folder, str(iterations), *METHODS]
+        command = [str(PEER), str(HERE / "peers/run_ldpc.py"), folder, str(iterations), *METHODS]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         print(f"peer: {done.stderr.strip().splitlines()[-1]}")
         return {}
-    seconds_and_right = json.loads(done.stdout)
     return {
         method: {"mbit_per_s": bits.size / seconds / 1e6, "right": right}
-        for method, (seconds, right) in seconds_and_right.items()
+        for method, (seconds, right) in json.loads(done.stdout).items()
     }
 
 
@@ -97,15 +96,11 @@ def main() -> None:
         for name, figures in row.items():
             print(f"  {name:22s} {figures['mbit_per_s']:8.3f} Mbit/s, right {figures['right']:.3f}")
         rounds.append(row)
-    ratios_to_peer = {
-        method: statistics.median(
-            row["softcell"]["mbit_per_s"] / row[method]["mbit_per_s"] for row in rounds
-        )
-        for method in rounds[0]
-        if method != "softcell"
-    }
-    for method, ratio in ratios_to_peer.items():
-        print(f"speed over ldpc, {method}: x {ratio:.1f}")
+    ratios_to_peer = {}
+    for method in list(rounds[0])[1:]:
+        each = [row["softcell"]["mbit_per_s"] / row[method]["mbit_per_s"] for row in rounds]
+        ratios_to_peer[method] = statistics.median(each)
+        print(f"speed over ldpc, {method}: x {ratios_to_peer[method]:.1f}")
     if args.json:
         summary = {"encoding_mbit_per_s": encoding, "speed_over": ratios_to_peer, "rounds": rounds}
         args.json.write_text(json.dumps(summary, indent=1))

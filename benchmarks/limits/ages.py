@@ -1,7 +1,7 @@
 """Look-up codes designed for one age or for a span of ages, each read at several ages.
 
-    python benchmarks/ages.py [--device pcm-mushroom] [--span 1m..10y] [--read 1m 1d 10y]
-                              [--weights 1000000] [--json FILE]
+    python benchmarks/limits/ages.py [--device pcm-mushroom] [--span 1m..10y]
+        [--read 1m 1d 10y] [--weights 1000000] [--json FILE]
 
 Independent Gaussian weights, two cells each, by the joint map; signal-to-distortion in dB of cells
 that were written once and read at each age. A map is designed for either end of the span, and for
@@ -62,13 +62,11 @@ def main() -> None:
         parser.error(f"--span takes two ages, such as 1d..10y, got {args.span}")
     first, last = span.first, span.last
     designs = [Ages(first, first), Ages(last, last), span, Ages(first, last, told=False)]
-    rows = []
-    for ages in designs:
-        sdr = measure(weights, device, ages, read)
-        rows.append(
-            {"device": args.device, "designed_for": str(ages), "told": ages.told}
-            | {"read_seconds": read, "sdr_db": sdr}
-        )
+    rows = [
+        {"device": args.device, "designed_for": str(ages), "told": ages.told}
+        | {"read_seconds": read, "sdr_db": measure(weights, device, ages, read)}
+        for ages in designs
+    ]
     table = Table("designed for", "decoder", title=f"{args.device}: dB when read at an age")
     for age in read:
         table.add_column(format_age(age), justify="right")

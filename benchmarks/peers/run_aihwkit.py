@@ -1,4 +1,4 @@
-"""Time aihwkit's PCM-like model; run by throughput.py with the peer environment's Python.
+"""Time aihwkit's PCM-like model; run by speed/cells.py with the peer environment's Python.
 
 Prints seconds of CPU time of programming, drift and read of N weights at two cells per weight.
 """
@@ -7,10 +7,11 @@ import sys
 import time
 
 import torch
-from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
 
 
 def main() -> None:
+    from aihwkit.inference.noise.pcm import PCMLikeNoiseModel
+
     weights, age = int(sys.argv[1]), float(sys.argv[2])
     torch.set_num_threads(1)
     values = torch.empty(1000, weights // 1000).uniform_(-1, 1)

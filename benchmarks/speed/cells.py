@@ -1,11 +1,11 @@
 """Cells per CPU-second of write, age and read, beside a peer and beside plain Gaussian sampling.
 
-    python benchmarks/throughput.py [--weights 10000000] [--rounds 5] [--json FILE]
+    python benchmarks/speed/cells.py [--weights 10000000] [--rounds 5] [--json FILE]
 
 Ten million weights on `pcm-mushroom` at two cells per weight, one thread, ten years of age. Every
 round measures ours, the samplers and the peer one after another; the ratios are those of the same
 round. The peer (aihwkit's PCM-like model) needs its own environment, once:
-`benchmarks/make_peer_environment.sh`; without it that column is left out.
+`benchmarks/peers/make_peer_environment.sh`; without it that column is left out.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ import torch
 from softcell.devices import parse_device
 from softcell.streams import Stream
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 PEER = HERE.parent / ".venv-peer/bin/python"
 AGE = 315576000.0
 BLOCK = 1 << 16
@@ -60,7 +61,7 @@ def stream_normal(count: int) -> float:
 def peer(weights: int) -> float | None:
     if not PEER.exists():
         return None
-    script = str(HERE / "peer_aihwkit.py")
+    script = str(HERE / "peers/run_aihwkit.py")
     done = subprocess.run(
         [str(PEER), script, str(weights), str(AGE)], capture_output=True, text=True, check=True
     )
@@ -79,39 +80,28 @@ def main() -> None:
     ours(BLOCK), stream_normal(BLOCK), torch_normal(BLOCK)
     rounds = []
     for _ in range(args.rounds):
-        row = {
-            "ours_s": ours(cells),
-            "stream_normal_s": stream_normal(normals),
-            "torch_normal_s": torch_normal(normals),
-            "peer_s": peer(args.weights),
-        }
+        row: dict[str, Any] = {"ours_s": ours(cells), "stream_normal_s": stream_normal(normals)}
+        row |= {"torch_normal_s": torch_normal(normals), "peer_s": peer(args.weights)}
         rounds.append(row)
-        shown = ", ".join(f"{k} {v:.2f}" for k, v in row.items() if v is not None)
-        print(f"round {len(rounds)}: {shown}")
+        print(f"round {len(rounds)}: {row}")
 
-    def middle(key: str, over: str = "ours_s") -> float | None:
+    def over(key: str) -> Any:
         if rounds[0][key] is None:
             return None
-        return statistics.median(row[key] / row[over] for row in rounds)
+        return statistics.median(row[key] / row["ours_s"] for row in rounds)
 
     summary = {
         "weights": args.weights,
         "cells": cells,
         "cells_per_cpu_second": cells / statistics.median(r["ours_s"] for r in rounds),
-        "time_over_torch_normal": 1 / middle("torch_normal_s"),
-        "time_over_stream_normal": 1 / middle("stream_normal_s"),
-        "speed_over_aihwkit": middle("peer_s"),
-        "rounds": rounds,
+        "time_over_torch_normal": 1 / over("torch_normal_s"),
+        "time_over_stream_normal": 1 / over("stream_normal_s"),
+        "speed_over_aihwkit": over("peer_s"),
     }
-    print(f"write + age + read: {summary['cells_per_cpu_second'] / 1e6:.1f} M cells per CPU-second")
-    print(f"time over sampling as many normals: torch {summary['time_over_torch_normal']:.2f}, ")
-    print(f"  our counter-based stream {summary['time_over_stream_normal']:.2f}")
-    if summary["speed_over_aihwkit"] is None:
-        print("aihwkit: not measured; run benchmarks/make_peer_environment.sh first")
-    else:
-        print(f"speed over aihwkit on the same weights: x {summary['speed_over_aihwkit']:.1f}")
+    for name, value in summary.items():
+        print(f"{name}: {'not measured' if value is None else f'{value:.4g}'}")
     if args.json:
-        args.json.write_text(json.dumps(summary, indent=1))
+        args.json.write_text(json.dumps(summary | {"rounds": rounds}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Pruning and distillation on MNIST, with and without the noise of cells in training.
 
-    python benchmarks/train_noise.py [--family pruning distillation] [--seeds 3] [--seed 0]
+    python benchmarks/studies/train_noise.py [--family pruning distillation] [--seeds 3] [--seed 0]
         [--checkpoints FOLDER] [--json FILE]
 
 Pruning: LeNet-300-100 from its trained weights to 5 % of them, gradually or at once, by magnitude
@@ -17,36 +17,29 @@ training images, on which nothing is trained here; accuracies are of 10 chips `p
 on all 10,000 test images. The starting weights and the teacher have seen all 60,000 training
 images.
 
-With `--checkpoints` an interrupted run goes on where it was; `trained_noise_page.py` makes the
-tables.
+With `--checkpoints` an interrupted run goes on where it was; `benchmarks/pages/results.py` makes
+the tables.
 """
 
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from noise_arms import ARMS, MASKED, Arm, Exact, Remembering, Student
+from torch import Tensor, nn
+from torch.nn import functional
 
-from softcell.allocate.plan import Plan, TensorPlan, law_for, make_plan
-from softcell.allocate.setting import Setting
-from softcell.allocate.survey import survey
-from softcell.api import read
-from softcell.atomic_file import AtomicFile
-from softcell.channel import channel_of
-from softcell.codes.analog.plan import analog_codes
-from softcell.codes.schemes import parse_scheme
-from softcell.codes.store.design import store_for
+from softcell.api import read, write
 from softcell.devices import parse_device
-from softcell.durations import Ages
 from softcell.evaluate.datasets import DATASETS, Images
+from softcell.evaluate.experiment import Experiment
 from softcell.evaluate.inference import batched_outputs
 from softcell.evaluate.measure import measure_image
 from softcell.evaluate.models import TASKS
@@ -54,12 +47,12 @@ from softcell.evaluate.networks import LeNet300, with_weights
 from softcell.evaluate.preprocessing import Augmentation
 from softcell.evaluate.small_networks import initial_weights
 from softcell.evaluate.tasks import load_task
-from softcell.evaluate.trials import Experiment
-from softcell.image.write import write_image
 from softcell.streams import Stream
 from softcell.training import (
     CrossEntropy,
     Distillation,
+    FloatStorage,
+    GradualPruning,
     ImageBatches,
     Mixture,
     NoisyStorage,
@@ -69,23 +62,86 @@ from softcell.training import (
     StoredWeights,
     train_stored,
 )
-from softcell.weights import StateDictWeights
 
-FILE = Path(__file__).parent / "results/trained-noise.json"
+FILE = Path(__file__).parents[1] / "results/trained-noise.json"
 DEVICE = "pcm-partial-reset"
 HELD_OUT, BATCH, CHIPS = 5_000, 256, 10
 RATES = (1e-3, 3e-3, 6e-3)
-EPOCHS = {"pruning": 4, "distillation": 4}
+EPOCHS, FAMILIES = 4, ("pruning", "distillation")
 TEACHING, TEMPERATURE = 0.9, 4.0
 """Weight of the divergence from the teacher, 1 less that of the labels; its temperature."""
 
 State = dict[str, np.ndarray]
 
+SPARSITY = 0.95
+MASKED = ("inversion+sparsity", "inversion+sign+adaptive+sparsity")
+MASKED_CELLS, PACKED_CELLS = 0.2, 0.5
+"""Cells per weight, mask included; with a mask each weight that is left has one in any case."""
+
+
+class Student(nn.Module):
+    """An MLP of 784-60-30-10: 49,270 weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(784, 60)
+        self.fc2 = nn.Linear(60, 30)
+        self.fc3 = nn.Linear(30, 10)
+
+    def forward(self, x: Tensor) -> Any:
+        x = functional.relu(self.fc1(x.flatten(1)))
+        return self.fc3(functional.relu(self.fc2(x)))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Args:
+        family: "pruning" or "distillation".
+        way: "gradual" or "one-shot"; "labels" or "teacher".
+        saliency: Of pruning.
+    """
+
+    family: str
+    way: str
+    saliency: str = "magnitude"
+
+    @property
+    def label(self) -> str:
+        if self.family == "pruning":
+            return f"{self.way} pruning by {self.saliency}"
+        return "student of the teacher" if self.way == "teacher" else "student of the labels alone"
+
+    @property
+    def network(self) -> type[nn.Module]:
+        return LeNet300 if self.family == "pruning" else Student
+
+    @property
+    def codes(self) -> tuple[tuple[str, float], ...]:
+        """Schemes and cells per weight; the first makes the noise of training."""
+        if self.family == "pruning":
+            return tuple((scheme, MASKED_CELLS) for scheme in MASKED)
+        return (("packed", PACKED_CELLS),)
+
+    def pruning(self, steps: int, epoch: int) -> GradualPruning | None:
+        """Return when weights go: by the half of the training, or all after half an epoch."""
+        if self.family != "pruning":
+            return None
+        begin, end = (0, steps // 2) if self.way == "gradual" else (epoch // 2, epoch // 2 + 1)
+        return GradualPruning(SPARSITY, begin, end, every=20, saliency=self.saliency)
+
+
+ARMS = (
+    *(Arm("pruning", w, s) for w, s in product(("gradual", "one-shot"), ("magnitude", "fisher"))),
+    *(Arm("distillation", way) for way in ("labels", "teacher")),
+)
+
 
 class Laboratory:
     """Trains networks and stores them."""
 
-    def __init__(self, epochs: Mapping[str, int], checkpoints: Path | None) -> None:
+    def __init__(self, epochs: int, checkpoints: Path | None) -> None:
         self.epochs, self._checkpoints = epochs, checkpoints
         self._task = load_task("mnist", "lenet-300-100")
         self._preprocessing = TASKS["mnist"]["lenet-300-100"].preprocessing
@@ -96,7 +152,7 @@ class Laboratory:
 
     @cached_property
     def _taught(self) -> Objective:
-        teacher = Remembering(load_task("mnist", "lenet5").module())
+        teacher = load_task("mnist", "lenet5").module()
         divergence = Distillation(teacher, temperature=TEMPERATURE)
         return Mixture([(1 - TEACHING, CrossEntropy()), (TEACHING, divergence)])
 
@@ -131,9 +187,9 @@ class Laboratory:
             first = initial_weights(Student, Stream.of(seed, "student"))
         noises = {} if clean is None else _noises(arm, clean, seed)
         stored = StoredWeights(
-            with_weights(arm.network, first), lambda name, _: noises.get(name) or Exact()
+            with_weights(arm.network, first), lambda name, _: noises.get(name) or FloatStorage()
         )
-        steps = self.epochs[arm.family] * batches.epoch
+        steps = self.epochs * batches.epoch
         noise = "clean" if clean is None else "noise"
         file = f"{arm.label.replace(' ', '-')}-{noise}-{rate:g}-{seed}.safetensors"
         train_stored(
@@ -164,7 +220,7 @@ class Laboratory:
                 model="lenet-300-100" if arm.network is LeNet300 else "mlp-60-30",
                 images=len(self._test.labels),
             )
-            _write(state, scheme, cells, path)
+            write(state, path, device=DEVICE, scheme=scheme, cells_per_weight=cells)
             return asdict(measure_image(experiment, path, target=cells, seeds=CHIPS))
 
     def _accuracy(self, arm: Arm, state: Mapping[str, np.ndarray], images: Images) -> float:
@@ -182,7 +238,7 @@ def _noises(arm: Arm, clean: State, seed: int) -> dict[str, Storage]:
     scheme, cells = arm.codes[0]
     with tempfile.TemporaryDirectory(prefix="softcell-") as folder:
         path = Path(folder) / "image.cells"
-        _write(clean, scheme, cells, path)
+        write(clean, path, device=DEVICE, scheme=scheme, cells_per_weight=cells)
         back = read(path, seed=1_000 + seed)
     noises: dict[str, Storage] = {}
     for name, wanted in clean.items():
@@ -198,47 +254,17 @@ def _noises(arm: Arm, clean: State, seed: int) -> dict[str, Storage]:
     return noises
 
 
-def _write(state: State, scheme: str, cells: float, path: Path) -> None:
-    with StateDictWeights(state) as weights:
-        device = parse_device(DEVICE)
-        if scheme in MASKED:
-            plan = _masked(weights, scheme, cells)
-        else:
-            plan = make_plan(weights, device, scheme, cells_per_weight=cells)
-        write_image(weights, plan, path)
-
-
-def _masked(weights: StateDictWeights, scheme_name: str, cells: float) -> Plan:
-    """Plan a mask and cells for the weights that are not zero, one for each if need be.
-
-    It is what `make_plan` does, which takes one cell per weight of the whole network and more: a
-    network of few weights would spend them on averaging.
-    """
-    scheme, device, ages = parse_scheme(scheme_name), parse_device(DEVICE), Ages(0.0, 0.0)
-    law = law_for(scheme, device, ages)
-    surveys = tuple(survey(weights, scheme))
-    channel, store = channel_of(device), store_for(scheme, law)
-    setting = Setting(weights, scheme, channel, law, store, surveys, cells)
-    codes = analog_codes(setting)
-    tensors = tuple(
-        TensorPlan(s.info, scheme.kind if s.kind == "analog" else s.kind, codes.get(s.info.name))
-        for s in surveys
-    )
-    return Plan(scheme.name, device, ages, store, tensors, cells)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--family", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
+    parser.add_argument("--family", nargs="+", default=FAMILIES, choices=FAMILIES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="first seed of training")
-    parser.add_argument("--epochs", type=int, help="of every training, in place of ours")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of every training")
     parser.add_argument("--checkpoints", type=Path)
     parser.add_argument("--json", type=Path, default=FILE)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    epochs = {family: args.epochs or epochs for family, epochs in EPOCHS.items()}
-    laboratory = Laboratory(epochs, args.checkpoints)
+    laboratory = Laboratory(args.epochs, args.checkpoints)
     rows: list[dict[str, Any]] = []
     rates: dict[str, float] = {}
     for arm in ARMS:
@@ -253,48 +279,23 @@ def main() -> None:
         for rate in dict.fromkeys((rates[key], rates[ARMS[-2].label] if students else rates[key])):
             for seed in range(args.seed, args.seed + args.seeds):
                 rows += run(laboratory, arm, rate, seed)
-                write(args.json, rows)
+                args.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 def run(laboratory: Laboratory, arm: Arm, rate: float, seed: int) -> list[dict[str, Any]]:
     """Train an arm without noise and through it, and return a row for each code."""
-    clock = time.monotonic()
-    rows = []
+    rows: list[dict[str, Any]] = []
     clean: State | None = None
     for noise in ("without", "through"):
         state = laboratory.train(arm, rate, seed, clean)
         clean = state if clean is None else clean
         for scheme, cells in arm.codes:
             result = laboratory.measure(arm, state, scheme, cells)
-            rows.append(
-                {
-                    "label": f"{arm.label}, trained {noise} noise",
-                    **asdict(arm),
-                    "noise": noise,
-                    "training_seed": seed,
-                    "learning_rate": rate,
-                    "epochs": laboratory.epochs[arm.family],
-                    "result": result,
-                }
-            )
-            print(
-                f"{rows[-1]['label']}, seed {seed}, {scheme}: "
-                f"{result['cells_per_weight']:.3f} cells, {result['sdr_db']:.1f} dB, float "
-                f"{100 * result['float_accuracy']:.2f} %, stored "
-                f"{100 * result['accuracy_mean']:.2f} %; {time.monotonic() - clock:.0f} s",
-                flush=True,
-            )
+            row = {"noise": noise, "training_seed": seed, "learning_rate": rate}
+            rows.append(asdict(arm) | row | {"epochs": laboratory.epochs, "result": result})
+            said = {k: result[k] for k in ("cells_per_weight", "float_accuracy", "accuracy_mean")}
+            print(f"{arm.label}, {row}, {scheme}: {said}", flush=True)
     return rows
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the rows as JSON, whole or not at all."""
-    file = AtomicFile(path)
-    try:
-        file.write((json.dumps({"rows": rows}, indent=1) + "\n").encode())
-        file.commit()
-    finally:
-        file.discard()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Accuracy against white write noise, open and closed loop: the figure of docs/feedback.md.
 
-    SOFTCELL_DATA=path/to/data python benchmarks/feedback.py [--model resnet20] [--db 3 6 10 14]
-        [--seeds 3] [--json FILE] [--plot FILE]
+    SOFTCELL_DATA=path/to/data python benchmarks/studies/feedback.py [--model resnet20]
+        [--db 3 6 10 14] [--seeds 3] [--json FILE] [--plot FILE]
 
 Every weight of a convolution or a linear layer is written with Gaussian noise whose deviation is
 relative to its tensor's, column by column, and read back exactly. Four ways are compared: the open
@@ -12,8 +12,10 @@ the four ways have the same noise. Nothing is stored in cells here: that is `com
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from softcell.curvature import LayerCurvature
 from softcell.evaluate.correction import task_correction
@@ -21,6 +23,7 @@ from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import load_task
 from softcell.feedback.factor import factorise
 from softcell.feedback.loop import StoreColumn, feedback_loop
+from softcell.report.plot import save_figure
 from softcell.streams import Stream
 
 WAYS = ("open", "open, corrected", "closed", "closed, corrected")
@@ -31,7 +34,8 @@ def noisy(rows: np.ndarray, db: float, stream: Stream) -> StoreColumn:
     deviation = np.float32(np.sqrt(np.mean(rows**2)) * 10 ** (-db / 20))
 
     def store(column: int, targets: np.ndarray) -> np.ndarray:
-        return targets + deviation * stream.at(column * len(targets)).normal(len(targets))
+        noise = stream.at(column * len(targets)).normal(len(targets))
+        return np.asarray(targets + deviation * noise, np.float32)
 
     return store
 
@@ -57,7 +61,7 @@ def written(
     return seen
 
 
-def measure(model: str, decibels: list[float], seeds: int) -> list[dict]:
+def measure(model: str, decibels: list[float], seeds: int) -> list[dict[str, Any]]:
     task = load_task("cifar10", model)
     state, layers = task.state_dict(), dict(task_calibration(task).layers)
     correct = task_correction(task)
@@ -77,21 +81,15 @@ def measure(model: str, decibels: list[float], seeds: int) -> list[dict]:
         for way, accuracies in found.items():
             row = {"model": model, "write_sdr_db": db, "way": way, "accuracies": accuracies}
             rows.append(row | {"accuracy": float(np.mean(accuracies))})
-            print(f"{model} {db:5.1f} dB  {way:18} {100 * np.mean(accuracies):6.2f} %", flush=True)
+            print(rows[-1], flush=True)
     float_accuracy = task.evaluate(state)
     return [row | {"float_accuracy": float_accuracy} for row in rows]
 
 
-def plot(rows: list[dict], path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams["svg.hashsalt"] = "softcell"
-    from matplotlib import pyplot
-
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     models = list(dict.fromkeys(row["model"] for row in rows))
-    figure, axes = pyplot.subplots(1, len(models), figsize=(4.2 * len(models), 3.4), squeeze=False)
-    for model, axis in zip(models, axes[0]):
+    figure = Figure(figsize=(4.2 * len(models), 3.4), layout="tight")
+    for model, axis in zip(models, figure.subplots(1, len(models), squeeze=False)[0]):
         own = [row for row in rows if row["model"] == model]
         for way, style in zip(WAYS, ("C7--", "C0--", "C7-", "C3-")):
             points = [(r["write_sdr_db"], 100 * r["accuracy"]) for r in own if r["way"] == way]
@@ -100,9 +98,8 @@ def plot(rows: list[dict], path: Path) -> None:
         axis.set(title=model, xlabel="signal over write noise (dB)", ylabel="accuracy (%)")
         axis.set_ylim(15, 95)
         axis.grid(alpha=0.3)
-    axes[0][-1].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    axis.legend(fontsize=8)
+    save_figure(figure, path)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Frame error rates of the LDPC-coded modulation: the table that code rates are chosen from.
 
-    python benchmarks/frame_errors.py table [--failures 100] [--frames 1000000] [--write]
-    python benchmarks/frame_errors.py device pcm-partial-reset --parity 2880 [--iterations 50]
+    python scripts/frame_errors.py table [--failures 100] [--frames 1000000] [--write]
+    python scripts/frame_errors.py device pcm-partial-reset --parity 2880 [--iterations 50]
 
 `table` simulates 2, 4 and 8 equally spaced levels in Gaussian noise (Gray labels) at several noise
 levels for every parity and number of iterations, each until 100 frames are lost, from where most
@@ -24,8 +24,10 @@ removes.
 import argparse
 import json
 import os
+from inspect import getfile
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from frame_simulation import simulate
@@ -36,10 +38,10 @@ from softcell.channel import Channel, channel_of
 from softcell.codes.store.ldpc import LDPC
 from softcell.codes.store.modulation import Modulation, bit_information, design_modulation
 from softcell.codes.store.soft_store import OUTER_ERRORS, OUTER_FIELD, soft_store_of
-from softcell.codes.store.waterfall import waterfall_table
+from softcell.codes.store.waterfall import Waterfall, waterfall_table
 from softcell.devices import parse_device
 
-TABLE = Path(__file__).parents[1] / "src/softcell/codes/digital/tables/waterfall.json"
+TABLE = Path(getfile(Waterfall)).parent / "tables/waterfall.json"
 LIFTING = 384
 PARITIES = (1536, 2112, 2496, 2880, 3456, 4608, 7680)
 BITS = (1, 2, 3)
@@ -135,10 +137,10 @@ def table(args: argparse.Namespace) -> None:
         write(entries, args.failures, args.frames)
 
 
-def write(entries: list[dict], failures: int, frames: int) -> None:
+def write(entries: list[dict[str, Any]], failures: int, frames: int) -> None:
     """Store the table in the package, an entry a line."""
     limits = f"--failures {failures} --frames {frames}"
-    made_by = f"python benchmarks/frame_errors.py table {limits} --write"
+    made_by = f"python scripts/frame_errors.py table {limits} --write"
     head = json.dumps({"made_by": made_by, "lifting": LIFTING, "t": OUTER_ERRORS})[:-1]
     lines = ",\n".join(json.dumps(entry) for entry in entries)
     temporary = TABLE.with_suffix(".part")
@@ -157,11 +159,9 @@ def device(args: argparse.Namespace) -> None:
         limits = {"failures": args.failures, "frames": args.frames, "seed": 0}
         limits |= {"threads": args.threads, "until": "wrong"}
         row, floor = simulate(code, channel, modulation, iterations=args.iterations, **limits)
-        net = [
-            bits / modulation.cells(code.n)
-            for bits in (code.k, code.k - OUTER_FIELD * OUTER_ERRORS)
-        ]
-        print(f"parity {parity}: {net[0]:.4f} bits per cell, {net[1]:.4f} after the outer code")
+        cells, outer = modulation.cells(code.n), OUTER_FIELD * OUTER_ERRORS
+        net = f"{code.k / cells:.4f} bits per cell, {(code.k - outer) / cells:.4f} after the outer"
+        print(f"parity {parity}: {net} code")
         print(f"  {row}, wrong bits {floor}", flush=True)
 
 

@@ -9,7 +9,7 @@ simulated.
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -104,9 +104,10 @@ class Simulation:
         self.code, self.iterations = code, iterations
         self.cells = modulation.cells(code.n)
         bits = modulation.bits_per_symbol
-        label_bits = np.arange(self.cells * bits)
+        label_bits: Any = np.arange(self.cells * bits)
+        readings: Any = channel.readings
         rows = channel.matrix[list(modulation.indices)]
-        ratios = modulation.detect(channel, channel.readings).reshape(-1, bits)
+        ratios = modulation.detect(channel, readings).reshape(-1, bits)
         at = modulation.from_cells(label_bits[None], code.n)[0]
         self.law = np.argsort(modulation.labels), at, *alias_tables(rows), ratios
         stream = Stream.of(seed, f"{code.parity} parity bits, {iterations} passes")
@@ -121,7 +122,8 @@ class Simulation:
         noise = self.noise.at(first * self.cells)
         drawn = [noise.words(count * self.cells, draw=draw) for draw in (0, 1)]
         ratios = np.empty(stored.shape, np.int8)
-        draw_ratios(stored, *drawn, *self.law, ratios)
+        draw: Any = draw_ratios  # the compiler's types know of no starred arguments
+        draw(stored, *drawn, *self.law, ratios)
         begin = time.thread_time()
         decoded = self.code.decode(ratios, iterations=self.iterations, threads=1)
         seconds = time.thread_time() - begin

@@ -1,4 +1,4 @@
-"""Time the `ldpc` package's decoder; run by ldpc_decoding.py with the peers' Python.
+"""Time the `ldpc` package's decoder; run by speed/ldpc_decoding.py with the peers' Python.
 
 Prints, for each method, seconds of CPU time and the share of frames decoded rightly, as JSON.
 """
@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ldpc import BpDecoder
 from scipy.sparse import csr_matrix, load_npz
 
 
 def main() -> None:
+    from ldpc import BpDecoder
+
     folder, iterations, methods = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     checks = csr_matrix(load_npz(folder / "checks.npz"))
     frames = np.load(folder / "frames.npz")

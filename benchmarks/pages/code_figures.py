@@ -1,6 +1,6 @@
 """One figure for each code, as the page on codes shows it.
 
-    python benchmarks/code_figures.py [FOLDER] [--only NAME ...]
+    python benchmarks/pages/code_figures.py [FOLDER] [--only NAME ...]
 
 Everything is drawn on `pcm-partial-reset` from the codes' own designs; the one figure that is
 measured codes a hundred thousand Laplacian weights to real streams. The same code and the same
@@ -10,6 +10,7 @@ release of matplotlib give the same bytes. FOLDER is docs/figures unless another
 import argparse
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -44,7 +45,7 @@ GAUSSIAN = SHAPES.index(2.0)
 # Colours that are told apart with any kind of colour vision (Okabe and Ito, 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 GREY = "#888888"
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "softcell",
     "svg.fonttype": "none",
     "font.size": 8,
@@ -57,7 +58,7 @@ STYLE = {
 }
 
 READING = "reading (log10 of ohm)"
-PICTURE = {"origin": "lower", "interpolation": "none", "aspect": "auto"}
+PICTURE: dict[str, Any] = {"origin": "lower", "interpolation": "none", "aspect": "auto"}
 PULSE = "pulse voltage (V)"
 
 
@@ -74,7 +75,7 @@ def runs(marks: np.ndarray) -> list[slice]:
 
 def likely(weight: np.ndarray) -> np.ndarray:
     """Return which readings are worth drawing, from their probabilities."""
-    return weight > 1e-5 * weight.max()
+    return np.asarray(weight > 1e-5 * weight.max())
 
 
 def analog(figure: Figure) -> None:
@@ -313,14 +314,8 @@ def conventional(figure: Figure) -> None:
 
 
 DRAWN = (
-    analog,
-    coarse_to_fine,
-    joint_map,
-    packed,
-    entropy_coded,
-    fixed_length,
-    strong_digital,
-    conventional,
+    *(analog, coarse_to_fine, joint_map, packed),
+    *(entropy_coded, fixed_length, strong_digital, conventional),
 )
 FIGURES = {draw.__name__.replace("_", "-"): draw for draw in DRAWN}
 
