@@ -46,10 +46,11 @@ docs: $(READY)  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
 figures: $(READY)  ## Figures of the design, ours beside them
-	$(BIN)/python benchmarks/figures.py
+	$(BIN)/python benchmarks/limits/figures.py
 
 results: $(READY)  ## Make docs/results.md again (hours)
-	$(BIN)/python benchmarks/results.py
+	$(BIN)/python benchmarks/studies/schemes.py
+	$(BIN)/python benchmarks/pages/results.py
 
 clean:  ## Remove the environment and what was built
 	rm -rf $(VENV) out site build dist

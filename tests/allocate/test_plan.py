@@ -204,6 +204,25 @@ def test_a_mask_is_paid_only_where_it_pays(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["sparsity", "combined"])
+def test_behind_a_mask_there_may_be_less_than_a_cell_per_weight(scheme, tmp_path):
+    left = normal(40, 2000) * (uniform(40, 2000) < 0.05)
+    state = {"a": left, "half": normal(40, 25) * (uniform(40, 25) < 0.5)}
+    # The mask of 95 % zeros takes 0.15 cells per weight, the signs 0.03.
+    for cells, least in ((0.2, 0.2), (0.4, 0.37)):
+        plan, header, path = image_of(state, tmp_path, scheme, cells_per_weight=cells)
+        assert least < header.cells_per_weight < max(cells, 0.27)
+        assert all_ones(plan) == (cells == 0.2)
+        # A zero that no mask keeps out would have a whole cell.
+        assert all(tensor.code.mask for tensor in plan.tensors)
+        with CellImage(path) as image:
+            restored = dict(Restoration(image, SimulatedChip(image, seed=3)).tensors())
+        for name, values in state.items():
+            assert (restored[name][values == 0] == 0).all()
+    with pytest.raises(InfeasibleError, match="a cell for each weight that is not masked, 4,"):
+        image_of(state, tmp_path, scheme, cells_per_weight=0.04)
+
+
+@pytest.mark.parametrize("scheme", ["sparsity", "combined"])
 def test_masked_zeros_come_back_as_zeros_and_signs_are_exact(scheme, tmp_path):
     state = ODD["pruned"]
     _, _, path = image_of(state, tmp_path, scheme, cells_per_weight=2.0)
@@ -231,8 +250,9 @@ def test_an_embedding_of_fifty_thousand_rows(tmp_path):
 def test_bad_requests_are_refused():
     weights = StateDictWeights(ODD["plain"])
     for cells in (None, 0.99, 65, np.nan, np.inf, -1):
-        with pytest.raises((InputError, InfeasibleError), match="cells per weight"):
-            make_plan(weights, DEVICE, "combined", cells_per_weight=cells)
+        for scheme in ("inversion", "combined"):
+            with pytest.raises((InputError, InfeasibleError), match="cells per weight"):
+                make_plan(weights, DEVICE, scheme, cells_per_weight=cells)
     with pytest.raises(InputError, match="an age must be finite"):
         make_plan(weights, DEVICE, "int8", age_seconds=-1)
     with pytest.raises(InputError, match="unknown scheme"):

@@ -1,4 +1,4 @@
-"""The published codec's rows, as benchmarks/peer_codec.py kept them, beside ours."""
+"""The published codec's rows, as benchmarks/peers/codec.py kept them, beside ours."""
 
 from __future__ import annotations
 

@@ -149,7 +149,8 @@ def make_plan(
         device: The device to store on.
         scheme: A scheme or its name.
         cells_per_weight: All cells, side information included, over the number of weights. The
-            plan stays below, unless one cell for each weight is already more.
+            plan stays below, unless one cell for each weight is already more: each that is not
+            zero, where a mask says which those are.
         age_seconds: Age up to which the cells must be readable, or the ages that they are read at
             and the decoder is told or not: codes that decode by look-up are designed for them all.
         sensitivity: Diagonal Fisher information by tensor, for the scheme "sensitivity".

@@ -29,7 +29,7 @@ class Scheme:
         kind: How its matrices are stored: a family of codes, or a number format.
         store: Kind of its digital store: "hard" for hard decisions, "soft" for soft ones.
         takes_cells: Whether it takes a number of cells; otherwise it has its own.
-        least_cells: Fewest cells per weight that can be asked for.
+        least_cells: Fewest cells per weight that can be asked for, whatever the network.
         look_up: Weights are decoded by a table of posterior means, which can be designed for a span
             of ages, and for a decoder that is not told the age.
         takes_feedback: Its matrices can be written through the feedback loop.
@@ -75,6 +75,8 @@ def _analog(name: str, *protections: str) -> Scheme:
     return Scheme(
         name,
         "analog",
+        # A mask of the zeros may leave fewer weights than there would be cells.
+        least_cells=0.0 if "sparsity" in chosen else 1.0,
         decoder="full" if "sign" in chosen else "table",
         uses_sensitivity="sensitivity" in chosen,
         protections=chosen,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from softcell.durations import format_age
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
+from softcell.report.markdown import markdown_columns
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,15 +107,7 @@ def markdown_table(results: Sequence[Result]) -> str:
     Raises:
         InputError: As for `results_table`.
     """
-    texts = columns(results)
-    lines = [
-        f"{headline(results)}.",
-        "",
-        _markdown_row(list(texts)),
-        _markdown_row(["---", *["---:"] * (len(texts) - 1)]),
-        *(_markdown_row(row) for row in zip(*texts.values())),
-    ]
-    return "\n".join(lines) + "\n"
+    return f"{headline(results)}.\n\n{markdown_columns(columns(results))}"
 
 
 def _group(result: Result) -> tuple[str, str, str, float]:
@@ -144,7 +137,3 @@ def _distance(result: Result) -> str:
     if not result.limit_cells_per_weight > 0:
         return _MISSING
     return f"x {result.cells_per_weight / result.limit_cells_per_weight:.1f}"
-
-
-def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(texts) + " |"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from softcell.durations import format_age
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
+from softcell.report.markdown import markdown_columns
 from softcell.training.trained_results import BESIDE, times_fewer
 
 if TYPE_CHECKING:
@@ -98,15 +99,7 @@ def trained_markdown(results: Sequence[Result]) -> str:
     Raises:
         InputError: As for `trained_table`.
     """
-    texts = trained_columns(results)
-    lines = [
-        f"{trained_headline(results)}.",
-        "",
-        _markdown_row(list(texts)),
-        _markdown_row(["---", *["---:"] * (len(texts) - 1)]),
-        *(_markdown_row(row) for row in zip(*texts.values())),
-    ]
-    return "\n".join(lines) + "\n"
+    return f"{trained_headline(results)}.\n\n{markdown_columns(trained_columns(results))}"
 
 
 def _name(result: Result) -> str:
@@ -118,7 +111,3 @@ def _name(result: Result) -> str:
 def _require_one_device(results: Sequence[Result]) -> None:
     if len(by_device(results)) != 1:
         raise InputError("expected results, all of one device and age")
-
-
-def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(texts) + " |"

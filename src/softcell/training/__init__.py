@@ -6,9 +6,11 @@ from softcell.exports import imported_on_use
 
 if TYPE_CHECKING:
     from softcell.training.checkpoint import read_checkpoint, write_checkpoint
+    from softcell.training.drift import DriftCorrected
     from softcell.training.grid_plan import plan_of_grid
     from softcell.training.image_batches import ImageBatches
     from softcell.training.loader_batches import InputBatches, LoaderBatches
+    from softcell.training.loop_noise import LoopNoise, noise_in_loop
     from softcell.training.matrix_steps import eight_bits
     from softcell.training.noisy import NoisyStorage
     from softcell.training.objectives import (
@@ -35,6 +37,7 @@ else:
 __all__ = [
     "CrossEntropy",
     "Distillation",
+    "DriftCorrected",
     "FewCells",
     "FloatStorage",
     "GradualPruning",
@@ -42,6 +45,7 @@ __all__ = [
     "InputBatches",
     "LabelLoss",
     "LoaderBatches",
+    "LoopNoise",
     "Mixture",
     "NoisyStorage",
     "Objective",
@@ -54,6 +58,7 @@ __all__ = [
     "WrittenStorage",
     "eight_bits",
     "measure_trained",
+    "noise_in_loop",
     "own_settings",
     "plan_of_grid",
     "read_checkpoint",

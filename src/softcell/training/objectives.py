@@ -109,9 +109,20 @@ class Distillation:
             logits = torch.stack([_predictions(each(inputs)) for each in self.teachers])
             each_p = (logits / self.temperature).log_softmax(dim=2)
             p = each_p.logsumexp(dim=0) - math.log(len(self.teachers))
-        q = (_predictions(outputs) / self.temperature).log_softmax(dim=1)
-        divergence = functional.kl_div(q, p, reduction="batchmean", log_target=True)
-        return self.temperature**2 * divergence
+        return divergence_from(p, outputs, self.temperature)
+
+
+def divergence_from(log_p: Tensor, outputs: Tensor, temperature: float) -> Tensor:
+    """Return the mean divergence of softened outputs from given probabilities, times T^2.
+
+    Args:
+        log_p: Logarithms of the probabilities, at the temperature, shape (predictions, classes).
+        outputs: Logits of so many predictions, shape (batch, ..., classes).
+        temperature: T, above 0.
+    """
+    log_q = (_predictions(outputs) / temperature).log_softmax(dim=1)
+    divergence = functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence
 
 
 class Mixture:

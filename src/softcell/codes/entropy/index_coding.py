@@ -7,9 +7,9 @@ last), and the arithmetic-coded decisions of `index_kernels`.
 Why a coder of its own: contexts depend on the index just decoded, which a library that codes
 arrays in one call cannot follow; and per call in Python it is a thousand times too slow. On
 ResNet-20, rounded at steps of 0.5 sigma, a static model for each tensor cannot need less than 3.03
-bits per weight (first-order entropy) and needs 3.06 with constriction's range coder and its table;
-this coder needs 2.78, and decodes some 15 million weights per second. On independent samples it is
-within 0.3 % of the entropy. `benchmarks/entropy_coding.py` measures all of these.
+bits per weight (first-order entropy), 3.06 with its table; this coder needs 2.78, and decodes some
+15 million weights per second. On independent samples it is within 0.3 % of the entropy.
+`benchmarks/limits/entropy_coding.py` measures all of these.
 """
 
 from __future__ import annotations

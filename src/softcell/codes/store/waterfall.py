@@ -38,7 +38,7 @@ class Waterfall:
 
     Source:
         The law: Amraoui, Montanari, Richardson & Urbanke, IEEE Trans. Information Theory 55, 473
-        (2009). The figures: benchmarks/frame_errors.py, which makes the table again.
+        (2009). The figures: scripts/frame_errors.py, which makes the table again.
     """
 
     lifting: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from softcell.allocate.setting import Setting
 from softcell.codes.analog.plan.draft import Codes, Draft
 from softcell.codes.analog.plan.ranges import LARGE_CELLS, choose_large
-from softcell.codes.analog.plan.stored import mean_cells, pooled_magnitudes
+from softcell.codes.analog.plan.stored import mean_cells, pooled_magnitudes, require_a_cell_each
 
 
 def plan_codes(setting: Setting) -> Codes:
@@ -13,7 +13,12 @@ def plan_codes(setting: Setting) -> Codes:
 
     Together with all else that is stored they keep to the target, unless one cell for each weight
     is already more: then every weight has one.
+
+    Raises:
+        InfeasibleError: Less than one cell per weight was asked for, and fewer than one for each
+            that a mask of the zeros leaves.
     """
+    require_a_cell_each(setting)
     scheme, names = setting.scheme, [s.info.name for s in setting.matrices]
     large = 0.0
     if scheme.has("sparsity"):

@@ -8,12 +8,13 @@ from softcell.allocate.setting import Setting
 from softcell.allocate.survey import TensorSurvey
 from softcell.codes.analog.plan.ranges import binary_entropy
 from softcell.codes.analog.value_range import Histogram
+from softcell.errors import InfeasibleError
 
 
 def masks_zeros(setting: Setting, tensor: TensorSurvey) -> bool:
-    """Return whether a mask of a tensor's zeros costs less than to store them."""
+    """Return whether a mask of a tensor's zeros costs less than to store them, each in a cell."""
     share = tensor.zeros / tensor.info.size
-    saved = share * (setting.cells_per_weight + 1 / setting.store.bits_per_cell)
+    saved = share * (max(setting.cells_per_weight, 1.0) + 1 / setting.store.bits_per_cell)
     cost = binary_entropy(share) / setting.store.bits_per_cell
     return setting.scheme.has("sparsity") and tensor.zeros > 0 and saved >= cost
 
@@ -23,10 +24,26 @@ def stored_magnitudes(setting: Setting, tensor: TensorSurvey) -> Histogram:
     return tensor.magnitudes.with_zeros(0 if masks_zeros(setting, tensor) else tensor.zeros)
 
 
+def require_a_cell_each(setting: Setting) -> None:
+    """Find out whether there is a cell for each weight that the mask leaves.
+
+    With one for every weight of the network there is, whatever the side information takes.
+
+    Raises:
+        InfeasibleError: There are fewer.
+    """
+    stored, weights = _stored(setting), sum(s.info.size for s in setting.surveys)
+    if setting.cells_per_weight < min(stored / max(weights, 1), 1.0):
+        raise InfeasibleError(
+            f"scheme {setting.scheme.name!r} takes a cell for each weight that is not masked, "
+            f"{stored:,} of {weights:,}; got {setting.cells_per_weight:g} cells per weight"
+        )
+
+
 def mean_cells(setting: Setting) -> float:
     """Return about how many cells a weight gets, of those that go to cells; at least 0."""
     masked = [s for s in setting.matrices if masks_zeros(setting, s)]
-    stored = sum(s.info.size for s in setting.matrices) - sum(s.zeros for s in masked)
+    stored = _stored(setting)
     bits = 8.0 * setting.fixed_bytes + (stored if setting.scheme.has("sign") else 0)
     for s in masked:
         bits += s.info.size * binary_entropy(s.zeros / s.info.size)
@@ -42,3 +59,8 @@ def pooled_magnitudes(setting: Setting) -> Histogram:
         if scale > 0:
             parts.append(Histogram(histogram.values / scale, histogram.counts))
     return Histogram.pooled(parts)
+
+
+def _stored(setting: Setting) -> int:
+    """Return how many weights go to cells."""
+    return sum(s.info.size - (s.zeros if masks_zeros(setting, s) else 0) for s in setting.matrices)
