@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from softcell.cli.experiment import read_network
-from softcell.cli.output import print_facts, print_note
+from softcell.cli.output import print_facts, print_json, print_note
 from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress
 from softcell.errors import InputError
@@ -17,6 +18,7 @@ from softcell.own_code import guarded
 if TYPE_CHECKING:
     from softcell.image.cell_image import ImageHeader
     from softcell.image.closed_loop import Correct
+    from softcell.network import Network
 
 LOOP_CELLS = 1.0
 """Cells per weight in the loop by default."""
@@ -98,6 +100,51 @@ def correction(
     return task_correction(load_task(task, model, progress=progress), state=state)
 
 
+def given_network(
+    weights: Path,
+    *,
+    feedback: Path | None,
+    sensitivity: Path | None,
+    task: str | None,
+    model: str | None,
+    module: str | None,
+    inputs: Path | None,
+    progress: Progress,
+) -> Network:
+    """Return the network of a file, with what the options tell of it.
+
+    Args:
+        weights: The network's weights: a safetensors file.
+        feedback: What `softcell calibrate` made of it; None to store it without the loop.
+        sensitivity: Its Fisher information; or None.
+        task: As for `correction`, which is looked at only with `feedback`.
+        model: Likewise.
+        module: Likewise.
+        inputs: Likewise.
+        progress: Reports training.
+
+    Raises:
+        InputError: The options do not go together, or the user's code failed.
+    """
+    from softcell.curvature import load_calibration, load_fisher
+    from softcell.network import Network
+    from softcell.weights import parse_weights
+
+    calibration = None if feedback is None else load_calibration(feedback)
+    fisher = None if sensitivity is None else load_fisher(sensitivity)
+    correct = None
+    if calibration is not None:
+        correct = correction(
+            weights, task=task, model=model, module=module, inputs=inputs, progress=progress
+        )
+    return Network(
+        source=partial(parse_weights, weights),
+        calibration=calibration,
+        correct=correct,
+        sensitivity=fisher,
+    )
+
+
 def _own_correction(weights: Path, function: str, inputs: Path) -> Correct:
     from softcell.feedback import DriftCorrection, correct_drift
 
@@ -148,8 +195,13 @@ def note_no_correction(correct: Correct | None) -> None:
         )
 
 
-def print_written(header: ImageHeader, output: Path, verify_reads: int = 0) -> None:
+def tell_written(
+    header: ImageHeader, output: Path, verify_reads: int = 0, *, as_json: bool = False
+) -> None:
     """Print what is told of a written image, as for `written_values`."""
+    if as_json:
+        print_json(written_values(header, output, verify_reads))
+        return
     store = header.store_cells / header.weights
     facts = [
         ("image", f"{output}, {output.stat().st_size:,} bytes"),

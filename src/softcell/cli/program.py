@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +15,9 @@ from softcell.cli.feedback import (
     InputsOption,
     ModuleOption,
     VerifyReadsOption,
-    correction,
+    given_network,
     note_no_correction,
-    print_written,
+    tell_written,
     written_values,
 )
 from softcell.cli.options import (
@@ -29,7 +28,7 @@ from softcell.cli.options import (
     JsonFlag,
     SensitivityOption,
 )
-from softcell.cli.output import print_json, require_writable
+from softcell.cli.output import require_writable
 from softcell.cli.progress import progress_bars
 from softcell.codes.schemes import LOOP_DEFAULT
 
@@ -89,22 +88,26 @@ def program(
         --exchange folder --chip-name die7 -o model.cells
     """
     from softcell.allocate import Procedure
-    from softcell.curvature import load_calibration, load_fisher
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
     from softcell.image.cell_image import CellImage
     from softcell.image.exchange import PROTOCOL, FolderExchange, LineExchange
-    from softcell.network import Network, plan_network
+    from softcell.network import plan_network
     from softcell.network.program import program_chip, require_chip_name
-    from softcell.weights import parse_weights
 
     require_writable(output, network, feedback, sensitivity, inputs)
     require_chip_name(chip_name)
-    cells, calibration = parse_device(device), load_calibration(feedback)
-    lines = LineExchange(sys.stdin, sys.stdout)
+    cells, lines = parse_device(device), LineExchange(sys.stdin, sys.stdout)
     with progress_bars() as progress:
-        correct = correction(
-            network, task=task, model=model, module=module, inputs=inputs, progress=progress
+        given = given_network(
+            network,
+            feedback=feedback,
+            sensitivity=sensitivity,
+            task=task,
+            model=model,
+            module=module,
+            inputs=inputs,
+            progress=progress,
         )
         if exchange is None:
             lines.tell(
@@ -120,12 +123,6 @@ def program(
                     "reads": verify_reads,
                 }
             )
-        given = Network(
-            source=partial(parse_weights, network),
-            calibration=calibration,
-            correct=correct,
-            sensitivity=load_fisher(sensitivity) if sensitivity else None,
-        )
         plan = plan_network(
             given,
             cells,
@@ -143,14 +140,12 @@ def program(
             exchange=lines if exchange is None else FolderExchange(exchange, cells),
             progress=progress,
         )
-    note_no_correction(correct)
+    note_no_correction(given.correct)
     reads = verify_reads if header.chip else 0
     values = written_values(header, output, reads)
     if exchange is None:
         with CellImage(output) as image:
             regions = [{"region": r.label, "cells": r.cells} for r in image.regions()]
         lines.tell({"done": True, **values, "regions": regions})
-    elif as_json:
-        print_json(values)
     else:
-        print_written(header, output, reads)
+        tell_written(header, output, reads, as_json=as_json)

@@ -14,10 +14,9 @@ from softcell.cli.feedback import (
     InputsOption,
     ModuleOption,
     VerifyReadsOption,
-    correction,
+    given_network,
     note_no_correction,
-    print_written,
-    written_values,
+    tell_written,
 )
 from softcell.cli.options import (
     DEFAULT_CELLS,
@@ -28,7 +27,7 @@ from softcell.cli.options import (
     SeedOption,
     SensitivityOption,
 )
-from softcell.cli.output import print_json, print_note, require_writable
+from softcell.cli.output import print_note, require_writable
 from softcell.cli.planned import planned_network
 from softcell.cli.progress import progress_bars
 from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT, scheme_names
@@ -118,12 +117,12 @@ def write(
         --chip chip.safetensors --seed 7 -o model.cells
       softcell write model.safetensors --plan plan.json -o model.cells
     """
-    from softcell import api
+    from softcell.allocate import Procedure
+    from softcell.api.images import keep_chip
     from softcell.codes.schemes import parse_scheme
-    from softcell.curvature import load_calibration, load_fisher
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
-    from softcell.network import write_network
+    from softcell.network import plan_network, write_network
 
     for path in (output, chip) if chip else (output,):
         require_writable(path, network, sensitivity, feedback, inputs, plan)
@@ -150,12 +149,9 @@ def write(
             )
             header, _ = write_network(given, found, output, seed=seed, progress=progress)
             if chip is not None:
-                api.keep_chip(output, chip, seed=seed, progress=progress)
+                keep_chip(output, chip, seed=seed, progress=progress)
         reads = found.procedure.verify_reads if header.chip else 0
-        if as_json:
-            print_json(written_values(header, output, reads))
-        else:
-            print_written(header, output, reads)
+        tell_written(header, output, reads, as_json=as_json)
         return
     if feedback is None and (task or model or module or inputs or verify_reads != 1):
         raise InputError("--task, --module and --verify-reads are for --feedback; give it, too")
@@ -163,32 +159,30 @@ def write(
     analog = parse_scheme(chosen).takes_cells
     usual = DEFAULT_CELLS if feedback is None else LOOP_CELLS
     target = (usual if cells_per_weight is None else cells_per_weight) if analog else None
-    calibration = load_calibration(feedback) if feedback else None
-    fisher = load_fisher(sensitivity) if sensitivity else None
-    on = parse_device(device or DEFAULT_DEVICE)
-    parse_ages(age, told=not age_unknown)  # a mistake is told before anything is computed
+    on, ages = parse_device(device or DEFAULT_DEVICE), parse_ages(age, told=not age_unknown)
     with progress_bars() as progress:
-        correct = None
-        if calibration is not None:
-            correct = correction(
-                network, task=task, model=model, module=module, inputs=inputs, progress=progress
-            )
-        header = api.write(
+        given = given_network(
             network,
-            output,
-            device=on,
-            scheme=chosen,
-            cells_per_weight=target,
-            age=age,
-            age_unknown=age_unknown,
-            sensitivity=fisher,
-            calibration=calibration,
-            correct=correct,
-            verify_reads=verify_reads,
-            chip=chip,
-            seed=seed,
+            feedback=feedback,
+            sensitivity=sensitivity,
+            task=task,
+            model=model,
+            module=module,
+            inputs=inputs,
             progress=progress,
         )
+        found = plan_network(
+            given,
+            on,
+            chosen,
+            cells_per_weight=target,
+            ages=ages,
+            procedure=Procedure(loop=feedback is not None, verify_reads=verify_reads),
+            progress=progress,
+        )
+        header, _ = write_network(given, found, output, seed=seed, progress=progress)
+        if chip is not None:
+            keep_chip(output, chip, seed=seed, progress=progress)
     if not analog and cells_per_weight is not None:
         print_note(f"note: {chosen} has a fixed number of cells, --cells-per-weight is not used")
     if target is not None and header.cells_per_weight > target * (1 + 1e-9):
@@ -196,10 +190,6 @@ def write(
             f"note: {header.cells_per_weight:.3f} cells per weight instead of {target:g}: one cell "
             "for each weight and the side information already take so many"
         )
-    if calibration is not None:
-        note_no_correction(correct)
-    reads = verify_reads if header.chip else 0
-    if as_json:
-        print_json(written_values(header, output, reads))
-    else:
-        print_written(header, output, reads)
+    if feedback is not None:
+        note_no_correction(given.correct)
+    tell_written(header, output, verify_reads if header.chip else 0, as_json=as_json)
