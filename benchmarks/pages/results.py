@@ -20,7 +20,7 @@ from softcell.durations import format_age
 from softcell.evaluate.results import Result, read_results
 from softcell.evaluate.statistics import mean_and_ci95
 from softcell.records import record_of
-from softcell.report.markdown import markdown_columns
+from softcell.report.columns import markdown_columns
 from softcell.report.plot import save_figure
 from softcell.report.trained_table import by_device, trained_markdown
 from softcell.search import Recipe

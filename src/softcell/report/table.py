@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 from softcell.durations import format_age
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
-from softcell.report.markdown import markdown_columns
+from softcell.report.columns import markdown_columns, terminal_columns
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,22 +82,8 @@ def results_table(results: Sequence[Result]) -> Table:
     Raises:
         InputError: They are not, or there is none.
     """
-    from rich import box
-    from rich.table import Table
-
     _require_one_group(results)
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    texts = columns(results)
-    for name in texts:
-        if name in ("scheme", "loop"):
-            table.add_column(name, overflow="fold", min_width=12 if name == "scheme" else 6)
-        else:
-            # Headers of several lines keep the table within the 80 characters of a terminal.
-            header = fill(name.replace("/", "/ "), 8)
-            table.add_column(header, justify="right", no_wrap=True)
-    for row in zip(*texts.values()):
-        table.add_row(*row)
-    return table
+    return terminal_columns(columns(results), {"scheme": 12, "loop": 6})
 
 
 def markdown_table(results: Sequence[Result]) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 from softcell.durations import format_age
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
-from softcell.report.markdown import markdown_columns
+from softcell.report.columns import markdown_columns, terminal_columns
 from softcell.training.trained_results import BESIDE, times_fewer
 
 if TYPE_CHECKING:
@@ -76,21 +75,8 @@ def trained_table(results: Sequence[Result]) -> Table:
     Raises:
         InputError: They are not, or there is none.
     """
-    from rich import box
-    from rich.table import Table
-
     _require_one_device(results)
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    texts = trained_columns(results)
-    for name in texts:
-        if name == "network":
-            table.add_column(name, overflow="fold", min_width=10)
-        else:
-            # Headers of several lines keep the table within the 80 characters of a terminal.
-            table.add_column(fill(name.replace("/", "/ "), 8), justify="right", no_wrap=True)
-    for row in zip(*texts.values()):
-        table.add_row(*row)
-    return table
+    return terminal_columns(trained_columns(results), {"network": 10})
 
 
 def trained_markdown(results: Sequence[Result]) -> str:
