@@ -161,7 +161,7 @@ def test_what_was_found_is_shown(folder):
 
 def test_the_plan_file_holds_the_record(folder):
     plan = json.loads(Path("plan.json").read_text())
-    assert plan["schema"] == "softcell.plan/1"
+    assert plan["schema"] == "softcell.plan/2"
     report = plan["report"]
     assert report["best"]["score"] <= 1
     assert report["confirmed"]["score"] <= 1
@@ -287,15 +287,20 @@ def _cut(text):
 
 
 def _other_schema(text):
-    return text.replace("softcell.plan/1", "softcell.plan/9")
+    return text.replace("softcell.plan/2", "softcell.plan/9")
 
 
 def _no_recipe(text):
     return text.replace('"vector_bits": 1', '"vector_bits": 9')
 
 
-def _no_settings(text):
-    return json.dumps(json.loads(text) | {"settings": {}})
+def _no_procedure(text):
+    return json.dumps({k: v for k, v in json.loads(text).items() if k != "procedure"})
+
+
+def _backwards(text):
+    plan = json.loads(text)
+    return json.dumps(plan | {"procedure": plan["procedure"] | {"verify_reads": -1}})
 
 
 @pytest.mark.parametrize(
@@ -304,7 +309,8 @@ def _no_settings(text):
         (_cut, "no plan"),
         (_other_schema, "softcell.plan/9"),
         (_no_recipe, "plan"),
-        (_no_settings, "settings"),
+        (_no_procedure, "lacks ['procedure']"),
+        (_backwards, "procedure: expected at least 1 verifying read"),
         (lambda text: "", "no plan"),
     ],
 )

@@ -13,6 +13,9 @@ import pytest
 import torch
 from torch import nn
 
+from softcell.codes.families import FAMILIES
+from softcell.codes.schemes import SCHEMES
+
 DOCUMENTS = sorted((Path(__file__).parents[2] / "docs").rglob("*.md"))
 FENCE = re.compile(r"^( *)```python[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
@@ -84,8 +87,14 @@ WITH_PYTHON = [document for document in DOCUMENTS if blocks(document)]
 def test_the_blocks_of_a_page_run(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = PREPARED.get(document.name, dict)()
-    for block in blocks(document):
-        exec(compile(block, str(document), "exec"), names)
+    registries = [(registry, dict(registry)) for registry in (FAMILIES, SCHEMES)]
+    try:
+        for block in blocks(document):
+            exec(compile(block, str(document), "exec"), names)
+    finally:
+        for registry, before in registries:  # what a page registers is gone after it
+            registry.clear()
+            registry.update(before)
 
 
 def test_no_block_is_missed():

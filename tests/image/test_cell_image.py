@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from softcell.allocate.plan import make_plan
+from softcell.codes.code import RUN_CELLS
 from softcell.devices import parse_device
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.image import cell_image
@@ -270,5 +271,5 @@ def test_metadata_of_any_json_never_crash(image_bytes, tmp_path):
 
 
 def test_runs_are_whole_bytes():
-    assert cell_image.RUN_CELLS % 8 == 0
+    assert RUN_CELLS % 8 == 0
     assert cell_image.STORE_RUN % 8 == 0

@@ -66,7 +66,7 @@ def test_a_plan_survives_its_file(state, tmp_path):
     state, steps = state
     plan = plan_of_grid(state, steps, parse_device(DEVICE), FRESH)
     save_plan(tmp_path / "plan.json", plan)
-    kept = load_plan(tmp_path / "plan.json").plan
+    kept = load_plan(tmp_path / "plan.json")
     write_image(StateDictWeights(state), plan, tmp_path / "a.cells")
     write_image(StateDictWeights(state), kept, tmp_path / "b.cells")
     assert (tmp_path / "a.cells").read_bytes() == (tmp_path / "b.cells").read_bytes()

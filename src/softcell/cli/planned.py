@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress
-from softcell.errors import InputError
+from softcell.errors import FormatError, InputError
 from softcell.own_code import guarded
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def planned_network(
         source = partial(WeightsReader, weights)
         source().close()  # that there is no such file is told before a task is loaded
     loaded = None
-    own_task, own_model = task_of(found)
+    try:
+        own_task, own_model = task_of(found)
+    except FormatError as error:
+        raise FormatError(f"{plan}: {error}") from None
     if not own and (own_task or task is not None):
         named = task or own_task, model or own_model or None
         loaded = load_task(*named, progress=progress)
