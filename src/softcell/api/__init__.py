@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from softcell.exports import imported_on_use
 
 if TYPE_CHECKING:
+    from softcell.api.comparison import compare, error_free_cells
     from softcell.api.images import keep_chip, read, restore, write
-    from softcell.api.measured import compare, error_free_cells, optimise
+    from softcell.api.optimisation import optimise
 else:
     __getattr__, __dir__ = imported_on_use(__name__)
 
