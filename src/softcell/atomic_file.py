@@ -6,24 +6,35 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 from softcell.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # a platform without locks that end with their process
+    fcntl = None  # type: ignore[assignment]
+
 _BUFFER_BYTES = 1 << 20
+_PREFIX, _SUFFIX = ".softcell-", ".tmp"
+_NEW_MODE = 0o666  # less the process's umask
+_swept: set[Path] = set()
 
 
 class AtomicFile:
     """Write bytes under a temporary name in the target's folder, then replace the target.
 
     Until `commit` nothing is seen under the target's name, and a file that was there before
-    stays as it was. Every failure of the operating system (a full disk above all) removes the
-    temporary file and becomes one `InputError`.
+    stays as it was; the new one takes over its permissions. Every failure of the operating system
+    (a full disk above all) removes the temporary file and becomes one `InputError`; so does the
+    end of the process, but for a kill, after which the next file written to the folder sweeps.
 
     Args:
-        path: The file to write. A symbolic link is followed; anything that exists there must be
-            a regular file.
+        path: The file to write. A symbolic link is followed, but for another user's in a folder
+            that everybody can write; anything that exists there must be a regular file.
 
     Raises:
         InputError: The folder does not exist or cannot be written, or the path is not a file's.
@@ -42,18 +53,22 @@ class AtomicFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        # Replacing the link itself would leave the file that it names out of date, and replacing
-        # a device such as /dev/null would destroy it.
-        self._target = Path(os.path.realpath(path))
-        if self._target.is_dir():
-            raise InputError(f"cannot write {path}: it is a folder; give the name of a file in it")
-        if self._target.exists() and not self._target.is_file():
-            raise InputError(f"cannot write {path}: it is not a regular file; choose another name")
-        self._temporary = self._target.parent / f".softcell-{secrets.token_hex(6)}.tmp"
         try:
-            self._file = open(self._temporary, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115
+            _require_own_links(self.path)
+            # Replacing the link itself would leave the file that it names out of date, and
+            # replacing a device such as /dev/null would destroy it.
+            self._target = Path(os.path.realpath(path))
+            mode = self._replaced_mode()
+            _sweep(self._target.parent)
+            self._temporary, descriptor = _temporary_in(self._target.parent, mode)
+            # The lock lasts until the file is under its name; it tells that its writer lives.
+            lock = None if fcntl is None else os.dup(descriptor)
+            self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
         except OSError as error:
             raise self._failure(error) from error
+        except ValueError as error:  # a NUL byte
+            raise InputError(f"cannot write {path}: {error}; choose another name") from error
+        self._end = weakref.finalize(self, _remove, lock, self._temporary, os.getpid())
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes at the current position.
@@ -84,13 +99,30 @@ class AtomicFile:
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._temporary, self._target)
+            _make_durable(self._target.parent)
+            self._end()
 
     def discard(self) -> None:
         """Remove what was written; do nothing after `commit` or an earlier `discard`."""
         # Closing flushes, which fails again on a full disk, but does close.
         with contextlib.suppress(OSError):
             self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._end()
+
+    def _replaced_mode(self) -> int | None:
+        """Return the permissions of the file that is replaced, None where there is none yet."""
+        try:
+            mode = self._target.stat().st_mode
+        except FileNotFoundError:
+            return None
+        if stat.S_ISDIR(mode):
+            remedy = "it is a folder; give the name of a file in it"
+            raise InputError(f"cannot write {self.path}: {remedy}")
+        if not stat.S_ISREG(mode):
+            raise InputError(
+                f"cannot write {self.path}: it is not a regular file; choose another name"
+            )
+        return stat.S_IMODE(mode)
 
     def _require_open(self) -> None:
         if self._file.closed:
@@ -110,3 +142,87 @@ class AtomicFile:
         else:
             reason, remedy = error.strerror or str(error), "choose another name or folder"
         return InputError(f"cannot write {self.path}: {reason}; nothing was written; {remedy}")
+
+
+def _require_own_links(path: Path) -> None:
+    """Refuse a link that another user may have laid in a folder that everybody can write.
+
+    The kernel's own guard (`fs.protected_symlinks`) does not see a link that `realpath` follows.
+
+    Raises:
+        InputError: The path, or a folder on its way, is such a link.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    for place in (Path(os.path.abspath(path)), *Path(os.path.abspath(path)).parents):
+        if not place.is_symlink():
+            continue
+        folder, owner = place.parent.stat(), place.lstat().st_uid
+        shared = folder.st_mode & stat.S_IWOTH
+        if shared and owner not in (os.geteuid(), folder.st_uid):
+            raise InputError(
+                f"cannot write {path}: {place} is another user's link in a folder that everybody "
+                "can write; choose another name"
+            )
+
+
+def _temporary_in(folder: Path, mode: int | None) -> tuple[Path, int]:
+    """Return a new file's name and its descriptor, locked where the platform has locks."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(6)}{_SUFFIX}"
+        descriptor = os.open(path, flags, _NEW_MODE if mode is None else mode & 0o600)
+        try:
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            if fcntl is None:
+                return path, descriptor
+            with contextlib.suppress(OSError):  # not every network folder has locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:  # not swept before it was locked
+                return path, descriptor
+        except BaseException:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        os.close(descriptor)
+
+
+def _remove(lock: int | None, temporary: Path, process: int) -> None:
+    if os.getpid() != process:
+        return  # a fork's end is not its parent's
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+    if lock is not None:
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left in a folder, once for each folder."""
+    if fcntl is None or folder in _swept:
+        return
+    _swept.add(folder)
+    found: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found += (
+            e.path for e in entries if e.name.startswith(_PREFIX) and e.name.endswith(_SUFFIX)
+        )
+    for name in found:
+        path = folder / name
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _make_durable(folder: Path) -> None:
+    """Bring a rename to the disk, where folders can be synchronised."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
