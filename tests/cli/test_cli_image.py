@@ -11,7 +11,7 @@ import pytest
 from softcell.devices import parse_device
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
-from softcell.weights import WeightsReader
+from softcell.weights import TensorInfo, WeightsReader, WeightsWriter
 
 
 def tensors(path):
@@ -158,3 +158,16 @@ def test_lost_side_information_is_an_error(softcell, network):
     softcell("write", network, "-o", "x.cells", "--device", "rram-wan")
     outcome = softcell("read", "x.cells", "--age", "10y", "-o", "back.safetensors")
     assert "side information" in outcome.one_line()
+
+
+def test_names_are_shown_as_they_are_and_never_move_the_terminal(softcell):
+    named = {"enc[gru].w": (4, 4), "enc[/gru].w": (4, 4), "red\x1b[31m\u202e.w": (4, 4)}
+    with WeightsWriter("a.safetensors", [TensorInfo(n, s, "F32") for n, s in named.items()]) as out:
+        for name, shape in named.items():
+            out.write(name, np.ones(shape, np.float32))
+    assert softcell("write", "a.safetensors", "-o", "a.cells", "--scheme", "int8").status == 0
+    shown = softcell("info", "a.cells").out
+    assert "enc[gru].w" in shown
+    assert "enc[/gru].w" in shown
+    assert r"red\x1b[31m\u202e.w" in shown
+    assert "\x1b" not in softcell("info", "\x1b[31mnone.cells").one_line()

@@ -93,7 +93,7 @@ def test_markdown_and_terminal_tables_have_the_same_cells():
     headers = [column.header.replace("/\n", "/").replace("\n", " ") for column in table.columns]
     assert cells[0] == headers
     assert len({len(row) for row in cells}) == 1
-    shown = [list(column.cells) for column in table.columns]
+    shown = [[str(cell) for cell in column.cells] for column in table.columns]
     assert cells[2:] == [list(row) for row in zip(*shown)]
 
 

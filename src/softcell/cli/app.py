@@ -30,6 +30,7 @@ from softcell.cli.train import train
 from softcell.cli.write import write
 from softcell.errors import SoftcellError
 from softcell.own_code import imported_module
+from softcell.plain_text import plain
 from softcell.version import VERSION
 
 VERBS: dict[str, Callable[..., int | None]] = {
@@ -152,7 +153,7 @@ def _drop_output() -> None:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"softcell: {' '.join(message.split())}", file=sys.stderr)
+    print(f"softcell: {plain(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

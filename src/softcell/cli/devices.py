@@ -10,6 +10,7 @@ import typer
 from softcell.cli.options import AgeOption, JsonFlag
 from softcell.cli.output import print_json, print_table
 from softcell.cli.progress import progress_bars
+from softcell.report.columns import bare_table
 from softcell.version import VERSION
 
 if TYPE_CHECKING:
@@ -136,10 +137,7 @@ def _bits(device: Device, age_seconds: float) -> Arrays:
 
 
 def _table(rows: list[DeviceRow]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table = bare_table(padding=0, show_edge=False)
     table.add_column("device", overflow="fold")
     table.add_column("capacity", justify="right")
     table.add_column("error-\nfree", justify="right")

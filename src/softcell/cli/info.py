@@ -9,6 +9,7 @@ import typer
 
 from softcell.cli.options import JsonFlag, OwnDeviceOption
 from softcell.cli.output import print_facts, print_json, print_table
+from softcell.report.columns import bare_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -114,10 +115,7 @@ def _facts(header: ImageHeader, image: Path, verified: bool) -> list[tuple[str, 
 
 
 def _table(header: ImageHeader) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table = bare_table(padding=0, show_edge=False)
     table.add_column("tensor", overflow="fold")
     table.add_column("shape")
     table.add_column("type")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softcell.errors import InputError
+from softcell.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +37,7 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Print names and values, one a line, the values below each other."""
     width = max(len(name) for name, _ in facts) + 2
     for name, value in facts:
-        print(f"{name:<{width}}{value}")
+        print(f"{name:<{width}}{plain(value)}")
 
 
 def print_table(table: Table) -> None:
@@ -57,7 +58,7 @@ def print_table(table: Table) -> None:
 
 def print_note(text: str) -> None:
     """Say something that is not a result, in one line on standard error."""
-    print(f"softcell: {text}", file=sys.stderr)
+    print(f"softcell: {plain(text)}", file=sys.stderr)
 
 
 def require_writable(output: Path, *inputs: Path | str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from softcell.plain_text import plain
 from softcell.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def progress_bars() -> Iterator[Progress]:
     A bar goes when its work is done; after the `with` block nothing remains on the screen.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress as Bars
     from rich.progress import TimeRemainingColumn
 
@@ -35,7 +37,7 @@ def progress_bars() -> Iterator[Progress]:
     def report(what: str, done: int, total: int) -> None:
         if done < total:
             if what not in shown:
-                shown[what] = bars.add_task(what)
+                shown[what] = bars.add_task(escape(plain(what)))
             bars.update(shown[what], completed=done, total=total)
         elif what in shown:
             bars.remove_task(shown.pop(what))

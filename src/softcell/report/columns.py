@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from softcell.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,10 +38,7 @@ def terminal_columns(texts: Mapping[str, Sequence[str]], words: Mapping[str, int
         words: Least width of each column that holds words, which may be folded; the others are of
             numbers.
     """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table = bare_table(padding=0, show_edge=False)
     for name in texts:
         if name in words:
             table.add_column(name, overflow="fold", min_width=words[name])
@@ -49,3 +48,20 @@ def terminal_columns(texts: Mapping[str, Sequence[str]], words: Mapping[str, int
     for row in zip(*texts.values(), strict=True):
         table.add_row(*row)
     return table
+
+
+def bare_table(**style: Any) -> Table:
+    """Return a table without rows whose texts are shown as they are, never read as markup.
+
+    Args:
+        style: As for `rich.table.Table`.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    class PlainTable(Table):
+        def add_row(self, *texts: Any, **options: Any) -> None:
+            super().add_row(*(Text(plain(text)) for text in texts), **options)
+
+    return PlainTable(box=box.SIMPLE_HEAD, **style)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from softcell.report.columns import bare_table
 from softcell.search.trial import Trial
 
 if TYPE_CHECKING:
@@ -93,10 +94,7 @@ def groups_table(groups: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = bare_table(title=title, title_justify="left", pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
     return table
