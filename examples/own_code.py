@@ -67,7 +67,8 @@ class NibbleCode:
 
         stored.each(detect, range(0, stored.cells, RUN_CELLS))
         index = bits.reshape(-1, BITS) @ (1 << np.arange(BITS)[::-1])
-        return ((index - 8) * step).astype(np.float32).reshape(stored.rows, stored.columns)
+        coded: NDArray[np.float32] = ((index - 8) * step).astype(np.float32)
+        return coded.reshape(stored.rows, stored.columns)
 
 
 def plan_nibbles(setting: Setting) -> dict[str, NibbleCode]:

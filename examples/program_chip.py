@@ -40,7 +40,8 @@ class Chip:
         total = np.zeros(len(places), np.float32)
         for number in range(reads):
             total += self.cells.verify(region, cells, places, number=number)
-        return self.cells.device.reading_axis.to_unit(total / np.float32(reads)).tolist()
+        unit: list[float] = self.cells.device.reading_axis.to_unit(total / reads).tolist()
+        return unit
 
     def read_region(self, region: str, count: int) -> np.ndarray:
         """Read all cells of a region, in the order of their places."""

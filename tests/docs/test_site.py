@@ -112,3 +112,10 @@ def test_every_public_function_and_class_has_its_place(site):
     ]
     assert len(objects) > 100
     assert not [places for places in objects if not anchors.intersection(places)]
+
+
+def test_every_family_of_codes_has_its_place():
+    shown = (REFERENCE / "codes.md").read_text(encoding="utf-8")
+    found = [each.name for each in pkgutil.iter_modules(softcell.codes.__path__) if each.ispkg]
+    assert len(found) > 5
+    assert not [name for name in found if f"::: softcell.codes.{name}\n" not in shown]

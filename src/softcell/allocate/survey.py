@@ -205,7 +205,8 @@ def _felt_by_row(fisher: NDArray[np.floating], info: TensorInfo) -> NDArray[np.f
             f"sensitivity of {info.name!r} holds NaN, infinite or negative values; a Fisher "
             "information has none: compute it again"
         )
-    return fisher.reshape(info.shape[0], -1).mean(axis=1, dtype=np.float64)
+    felt: NDArray[np.float64] = fisher.reshape(info.shape[0], -1).mean(axis=1, dtype=np.float64)
+    return felt
 
 
 def _kind(info: TensorInfo, values: NDArray[np.float32], scheme: Scheme, vector_bits: int) -> str:

@@ -41,7 +41,7 @@ def decisions(matrix: NDArray[np.float64]) -> NDArray[np.int64]:
 
     Bins that no symbol reaches take the decision of the nearest bin that one does.
     """
-    best = matrix.argmax(axis=0)
+    best: NDArray[np.int64] = matrix.argmax(axis=0)
     reached = np.flatnonzero(matrix.max(axis=0) > 0)
     bins = np.arange(matrix.shape[1])
     after = np.clip(np.searchsorted(reached, bins), 0, len(reached) - 1)
@@ -111,7 +111,7 @@ def _overlap(matrix_data: bytes, bins: int) -> NDArray[np.float64]:
     return root @ root.T
 
 
-def _starts(overlap: NDArray, mean: NDArray, count: int) -> list[list[int]]:
+def _starts(overlap: NDArray[np.float64], mean: NDArray[np.float64], count: int) -> list[list[int]]:
     """Begin at each of a few levels and add the level least confused with those chosen.
 
     Two more starts are spaced evenly, by level and by mean reading.
@@ -133,32 +133,37 @@ def _starts(overlap: NDArray, mean: NDArray, count: int) -> list[list[int]]:
     return [*starts, even]
 
 
-def _separation(mean: NDArray, deviation: NDArray, chosen: list[int]) -> float:
+def _separation(
+    mean: NDArray[np.float64], deviation: NDArray[np.float64], chosen: list[int]
+) -> float:
     """Return the least distance of neighbouring readings, in their standard deviations."""
     order = np.array(chosen)[np.argsort(mean[chosen])]
     return float((np.diff(mean[order]) / (deviation[order][1:] + deviation[order][:-1])).min())
 
 
-def _overlap_costs(overlap: NDArray) -> _Costs:
+def _overlap_costs(overlap: NDArray[np.float64]) -> _Costs:
     """Cost of some levels with one more, shape (levels,): what that one shares with them."""
 
     def costs(others: list[int]) -> NDArray[np.float64]:
-        return overlap[:, others].sum(axis=1)
+        shared: NDArray[np.float64] = overlap[:, others].sum(axis=1)
+        return shared
 
     return costs
 
 
-def _costs(matrix: NDArray, criterion: str, overlap: NDArray) -> _Costs:
+def _costs(matrix: NDArray[np.float64], criterion: str, overlap: NDArray[np.float64]) -> _Costs:
     """Cost of some levels with one more, shape (levels,): the criterion; overlaps break ties."""
     entropy = _entropy(matrix)
 
     def error(others: list[int]) -> NDArray[np.float64]:
-        return 1 - np.maximum(matrix, matrix[others].max(axis=0)).sum(axis=1) / (len(others) + 1)
+        right: NDArray[np.float64] = np.maximum(matrix, matrix[others].max(axis=0)).sum(axis=1)
+        return 1 - right / (len(others) + 1)
 
     def lost_information(others: list[int]) -> NDArray[np.float64]:
         count = len(others) + 1
         output = _entropy((matrix[others].sum(axis=0) + matrix) / count)
-        return (entropy[others].sum() + entropy) / count - output
+        lost: NDArray[np.float64] = (entropy[others].sum() + entropy) / count - output
+        return lost
 
     main = error if criterion == "error" else lost_information
     known: dict[tuple[int, ...], NDArray[np.float64]] = {}
@@ -172,8 +177,9 @@ def _costs(matrix: NDArray, criterion: str, overlap: NDArray) -> _Costs:
     return costs
 
 
-def _entropy(rows: NDArray) -> NDArray[np.float64]:
-    return -(rows * np.log2(np.where(rows > 0, rows, 1))).sum(axis=-1)
+def _entropy(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    bits: NDArray[np.float64] = -(rows * np.log2(np.where(rows > 0, rows, 1))).sum(axis=-1)
+    return bits
 
 
 def _descend(start: list[int], costs: _Costs, sweeps: int = 60) -> list[int]:

@@ -131,7 +131,8 @@ def own_evaluate(network: Path, function: str) -> Callable[[Mapping[str, Any]], 
         import torch
 
         tensors = {n: torch.tensor(v).to(types[n]) for n, v in restored.items()}
-        return guarded(lambda: evaluate(tensors), f"--evaluate {function}")
+        found: float = guarded(lambda: evaluate(tensors), f"--evaluate {function}")
+        return found
 
     return accuracy
 

@@ -21,7 +21,8 @@ def round_up(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """
     positive = np.ascontiguousarray(values, np.float32) + np.float32(0)  # no -0.0
     bits = positive.view(np.uint32).astype(np.uint64)
-    return np.minimum((bits + 0xFFFF) >> 16, _LARGEST).astype(np.uint16)
+    upper: NDArray[np.uint16] = np.minimum((bits + 0xFFFF) >> 16, _LARGEST).astype(np.uint16)
+    return upper
 
 
 def expand(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -36,7 +36,8 @@ class Family:
 
     def code_class(self) -> type[Code]:
         """Return the class of the code."""
-        return _found(self.code)
+        found: type[Code] = _found(self.code)
+        return found
 
     def plan(self, setting: Setting) -> Mapping[str, Code]:
         """Return the code of every matrix, by the name of its tensor.

@@ -91,4 +91,5 @@ class ByteReader:
 def runs(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the numbers start, start + 1, ... of each run, one run after the other."""
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(starts, counts) + within
+    numbers: NDArray[np.int64] = np.repeat(starts, counts) + within
+    return numbers

@@ -73,7 +73,8 @@ class Axis:
         if self.scale == "log10":
             if (quantity <= 0).any():
                 raise InputError(f"{self.name} must be positive, got {quantity.min()} {self.unit}")
-            return np.log10(quantity)
+            logarithms: NDArray[np.float64] = np.log10(quantity)
+            return logarithms
         return (quantity - self.low) / (self.high - self.low)
 
 
@@ -195,7 +196,8 @@ class Response:
         position = np.asarray(levels, np.float64) * (self.knots.shape[-1] - 1)
         index = np.minimum(position.astype(np.int64), self.knots.shape[-1] - 2)
         low = self.knots[..., index].astype(np.float64)
-        return low + (position - index) * (self.knots[..., index + 1] - low)
+        values: NDArray[np.float64] = low + (position - index) * (self.knots[..., index + 1] - low)
+        return values
 
 
 def plain_levels(indices: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -89,10 +89,13 @@ class Stuck(Imperfection):
     def span(self, age_seconds: float) -> tuple[float, float]:
         return self.of.span(age_seconds)
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         law = self.of.law(np.concatenate([levels, [0.0, 1.0]]), edges, age_seconds)
         healthy = 1 - self.low - self.high
-        return healthy * law[:-2] + self.low * law[-2] + self.high * law[-1]
+        mixed: NDArray[np.float64] = healthy * law[:-2] + self.low * law[-2] + self.high * law[-1]
+        return mixed
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,9 @@ class Spread(Imperfection):
     def span(self, age_seconds: float) -> tuple[float, float]:
         return self.of.span(age_seconds)
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         levels = np.asarray(levels, np.float64)
         if self.sigma == 0:
             return self.of.law(levels, edges, age_seconds)
@@ -171,14 +176,17 @@ class ReadOut(Imperfection):
         readings = self.of.read(cells, stream=stream)
         step = (codes[-1] - codes[0]) / (len(codes) - 1)
         index = np.rint((readings - codes[0]) / step)
-        return codes[np.clip(index, 0, len(codes) - 1).astype(np.int64)].astype(np.float32)
+        read: NDArray[np.float64] = codes[np.clip(index, 0, len(codes) - 1).astype(np.int64)]
+        return read.astype(np.float32)
 
     def span(self, age_seconds: float) -> tuple[float, float]:
         codes = self._codes()
         step = (codes[-1] - codes[0]) / (len(codes) - 1)
         return codes[0] - step / 2, codes[-1] + step / 2
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         codes = self._codes()
         bins = np.clip(np.searchsorted(edges, codes, side="right") - 1, 0, len(edges) - 2)
         # Codes that share a bin are neighbours: only thresholds between bins matter.
@@ -213,4 +221,5 @@ def _interpolated_weights(
     bump = sigma * (np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi) - u * ndtr(-u))
     spread = np.diff(np.diff(bump, axis=1) / step, axis=1, prepend=0.0, append=0.0)
     weights = np.maximum(np.maximum(1 - u * sigma / step, 0) + spread, 0)
-    return weights / weights.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return shares

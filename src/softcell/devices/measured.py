@@ -137,7 +137,9 @@ class MeasuredCell:
         total = np.hypot(np.maximum(self.deviation, self.read_noise), self.device_spread)
         return float((self.mean - 5 * total).min()), float((self.mean + 5 * total).max())
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         mean, programming, spread = (Response(table).at(levels)[:, None] for table in self._tables)
         total = np.sqrt(programming**2 + spread**2 + self.read_noise**2)
         return mixture_law(mean, total, np.ones(1), edges)

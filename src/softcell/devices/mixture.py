@@ -17,7 +17,7 @@ _FEW = 1 << 16  # components over all levels up to which loops are not worth com
 _BLOCK = 64  # levels at a time, so that what passes between operations stays in the cache
 
 
-def normal_nodes(count: int, reach: float) -> tuple[NDArray, NDArray]:
+def normal_nodes(count: int, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return evenly spaced nodes over +-reach and weights that sum to 1, each of shape (count,).
 
     Even spacing converges faster than any power for smooth integrands over a normal density.
@@ -31,7 +31,7 @@ def normal_nodes(count: int, reach: float) -> tuple[NDArray, NDArray]:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[NDArray, NDArray, NDArray]:
+def _tables() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the knots, the normal tail and the normal density at them, shape (knots,)."""
     from scipy.special import ndtr
 
@@ -146,7 +146,10 @@ def _tails(x):
 
 
 def mixture_law(
-    mean: NDArray, deviation: NDArray, weight: NDArray, edges: NDArray
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    edges: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return the bin probabilities of normal mixtures.
 
@@ -172,10 +175,11 @@ def mixture_law(
         _accumulate_few(mean, deviation, weight, edges, out)
     else:
         _accumulate(mean, deviation, weight, edges, out, *_tables())
-    return out / out.sum(axis=1, keepdims=True)
+    law: NDArray[np.float64] = out / out.sum(axis=1, keepdims=True)
+    return law
 
 
-def clipped_at_zero(law: NDArray[np.float64], edges: NDArray) -> NDArray[np.float64]:
+def clipped_at_zero(law: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the law of readings that stop at zero, shape (levels, bins) as the one given."""
     zero = int(np.searchsorted(edges, 0.0, side="right")) - 1
     clipped = law.copy()

@@ -176,7 +176,9 @@ class MushroomCell:
         top = (G_MAX + 5 * float(self._tables[0, -1])) * (1 + 5 * noise)
         return 0.0, top
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         sigma, mean, spread = (Response(table).at(levels)[:, None] for table in self._tables)
         z, z_weight = normal_nodes(81, 5.0)
         y, y_weight = normal_nodes(13 if age_seconds > 0 else 1, 4.5)

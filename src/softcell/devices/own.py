@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from softcell.devices.conduct import require_conduct
 from softcell.devices.device import Device
@@ -23,6 +23,7 @@ _MEMBERS = tuple(name for name in vars(Device) if not name.startswith("_"))
 _RESERVED = frozenset({"kind", "of"})  # what else stands in a definition
 _PLAIN: Mapping[Any, Any] = {float: float | int, int: int, bool: bool, str: str}
 _NUMBERS = (float | int, int)
+_Result = TypeVar("_Result")
 
 
 class OwnDevice:
@@ -213,7 +214,7 @@ def _path(made_by: type) -> str:
     return f"{made_by.__module__}:{made_by.__name__}"
 
 
-def _tried(kind: str, call: Callable[[], Any]) -> Any:
+def _tried(kind: str, call: Callable[[], _Result]) -> _Result:
     """Call code from outside the package; whatever is wrong with it is told of the device."""
     what = f"device {kind}"
     try:

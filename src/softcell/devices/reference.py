@@ -65,7 +65,9 @@ class GaussianCell:
     def span(self, age_seconds: float) -> tuple[float, float]:
         return -5 * self.deviation, 1 + 5 * self.deviation
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         mean = np.asarray(levels, np.float64)[:, None]
         return mixture_law(mean, np.full_like(mean, self.deviation), np.ones(1), edges)
 
@@ -105,7 +107,9 @@ class IdealCell:
     def span(self, age_seconds: float) -> tuple[float, float]:
         return -0.5 / (LEVELS - 1), 1 + 0.5 / (LEVELS - 1)
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         mean = np.asarray(levels, np.float64)[:, None]
         return mixture_law(mean, np.zeros_like(mean), np.ones(1), edges)
 

@@ -103,11 +103,12 @@ class WanCell:
         start, day, two_days = self._measured
         log_t = np.log(age_seconds + TIMES[0])
         one, two = np.log(TIMES[1]), np.log(TIMES[2])
+        deviation: NDArray[np.float64] = start + (two_days - start) * (log_t / two)
         if log_t <= one:
-            return start + (day - start) * (log_t / one)
-        if log_t <= two:
-            return day + (two_days - day) * ((log_t - one) / (two - one))
-        return start + (two_days - start) * (log_t / two)
+            deviation = start + (day - start) * (log_t / one)
+        elif log_t <= two:
+            deviation = day + (two_days - day) * ((log_t - one) / (two - one))
+        return deviation
 
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         levels = checked_levels(levels)
@@ -132,7 +133,9 @@ class WanCell:
         widest = float(self._deviation(age_seconds).max())
         return -5 * self.read_noise * G_MAX, G_MAX + 5 * (widest + self.read_noise * G_MAX)
 
-    def law(self, levels: NDArray, edges: NDArray, age_seconds: float) -> NDArray[np.float64]:
+    def law(
+        self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
+    ) -> NDArray[np.float64]:
         sigma = Response(self._deviation(age_seconds).astype(np.float32)).at(levels)[:, None]
         target = np.asarray(levels, np.float64)[:, None] * G_MAX
         if self.read_noise == 0:

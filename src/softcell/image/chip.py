@@ -176,7 +176,7 @@ class StoredChip:
                 "give a file of `softcell write --chip`"
             )
         try:
-            facts = json.loads(metadata["chip"])
+            facts: dict[str, Any] = json.loads(metadata["chip"])
             wrong = [key for key, kind in _FACTS.items() if not isinstance(facts[key], kind)]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise FormatError(f"{path} does not say which chip it is ({error})") from None

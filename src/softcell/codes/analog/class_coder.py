@@ -88,7 +88,8 @@ def _below(frequencies: NDArray[np.uint16]) -> NDArray[np.uint64]:
     share = frequencies.astype(np.float64) / frequencies.sum(dtype=np.float64)
     sums = np.concatenate([[0.0], np.cumsum(share)])
     scale = ((1 << 24) - len(share)) / sums[-1]
-    below = (sums * scale).astype(np.uint64) + np.arange(len(sums), dtype=np.uint64)
+    below: NDArray[np.uint64] = (sums * scale).astype(np.uint64)
+    below += np.arange(len(sums), dtype=np.uint64)
     below[-1] = 1 << 24
     return below
 

@@ -118,7 +118,7 @@ class AnalogCode:
         """Return the class of each weight of some rows, same shape."""
         if not self.mask:
             return np.ones(rows.shape, np.uint8)
-        result = (rows != 0).astype(np.uint8)
+        result: NDArray[np.uint8] = (rows != 0).astype(np.uint8)
         size = np.abs(rows)
         for value_range in self.ranges[:-1]:
             result += size > np.float32(value_range.high)
@@ -133,7 +133,8 @@ class AnalogCode:
         """
         cells = self.cells[first_row : first_row + len(classes)].astype(np.int64)
         if not self.mask:
-            return cells[:, 0] * classes.shape[1]
+            alike: NDArray[np.int64] = cells[:, 0] * classes.shape[1]
+            return alike
         total = np.zeros(len(classes), np.int64)
         for c in range(len(self.ranges)):
             total += (classes == c + 1).sum(axis=1) * cells[:, c]

@@ -69,4 +69,5 @@ class AnalogColumns:
         low = [0, np.finfo(np.float32).tiny, *(np.nextafter(x, np.float32(np.inf)) for x in ends)]
         high = [0, *ends, np.finfo(np.float32).max]
         least, most = np.array(low, np.float32)[classes], np.array(high, np.float32)[classes]
-        return np.copysign(np.clip(np.abs(targets), least, most), targets)
+        held: NDArray[np.float32] = np.copysign(np.clip(np.abs(targets), least, most), targets)
+        return held

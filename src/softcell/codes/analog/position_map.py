@@ -50,10 +50,13 @@ class Decoder:
     step: float
     positions: NDArray[np.float32] = field(repr=False)
 
-    def at(self, readings: NDArray) -> NDArray[np.float64]:
+    def at(self, readings: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the position of each reading, same shape."""
         place = np.clip((readings - self.low) / self.step, 0, len(self.positions) - 1)
-        return np.interp(place, np.arange(len(self.positions)), self.positions)
+        found: NDArray[np.float64] = np.interp(
+            place, np.arange(len(self.positions)), self.positions
+        )
+        return found
 
 
 @dataclass(frozen=True)
@@ -187,9 +190,10 @@ def averaged(channel: Channel, reads: int) -> NDArray[np.float64]:
             row += np.bincount(low, mass * (1 - part / reads), minlength=bins + 1)
             row += np.bincount(low + 1, mass * (part / reads), minlength=bins + 1)
     law = law[:, :bins]
-    return law / law.sum(axis=1, keepdims=True)
+    averages: NDArray[np.float64] = law / law.sum(axis=1, keepdims=True)
+    return averages
 
 
-def _decoder(readings: NDArray, positions: NDArray) -> Decoder:
+def _decoder(readings: NDArray[np.float64], positions: NDArray[np.float64]) -> Decoder:
     step = float(readings[1] - readings[0])
     return Decoder(float(readings[0]), step, positions.astype(np.float32))

@@ -106,7 +106,7 @@ def side_bits(code: AnalogCode, class_counts: NDArray[np.integer]) -> float:
         cells = 8 * 5 * ranges
     else:
         cells = sum(8 * (2 + -(-rows * width_of(column) // 8)) for column in code.cells.T)
-    total = 16.0 + 32 * ranges + cells
+    total: float = 16.0 + 32 * ranges + cells
     if code.mask:
         frequencies = _frequencies(class_counts)
         share = frequencies / frequencies.sum(dtype=np.float64)

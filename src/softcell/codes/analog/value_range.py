@@ -98,8 +98,9 @@ class Histogram:
         if counts.sum() == 0:
             return cls(np.zeros(1), np.zeros(1))
         index = _bins(values.astype(np.float32))
-        total = np.bincount(index, counts, minlength=_BINS)
-        return cls(*_means(total, np.bincount(index, values * counts, minlength=_BINS)))
+        total = np.bincount(index, counts, minlength=_BINS).astype(np.float64)
+        sums = np.bincount(index, values * counts, minlength=_BINS).astype(np.float64)
+        return cls(*_means(total, sums))
 
     def with_zeros(self, zeros: int) -> Histogram:
         """Return the histogram of these values, all positive, and so many zeros."""
@@ -116,7 +117,9 @@ def _bins(values: NDArray[np.float32]) -> NDArray[np.uint32]:
     return values.view(np.uint32) >> np.uint32(18)
 
 
-def _means(counts: NDArray, sums: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _means(
+    counts: NDArray[np.float64], sums: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean value of each bin that is used, increasing, and its count."""
     used = np.flatnonzero(counts)
     centres = sums[used] / counts[used]
@@ -208,7 +211,7 @@ def choose_range_above(
     if largest <= base:
         return ValueRange(base, base, 0, PLACES)
 
-    def cheapest(clips: NDArray) -> tuple[float, int, float]:
+    def cheapest(clips: NDArray[np.float64]) -> tuple[float, int, float]:
         bias, variance = _distortions(histogram, low, clips, table)
         total = bias + variance / reads
         which, clip = np.unravel_index(int(total.argmin()), total.shape)
@@ -237,8 +240,8 @@ def _octaves_of_clips(histogram: Histogram, base: float, largest: float) -> floa
 
 
 def _distortions(
-    histogram: Histogram, low: float | None, highs: NDArray, table: Moments
-) -> tuple[NDArray, NDArray]:
+    histogram: Histogram, low: float | None, highs: NDArray[np.float64], table: Moments
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return squared bias and variance, shape (maps, highs), summed over the histogram."""
     bias = np.empty((len(table.mean), len(highs)))
     variance = np.empty_like(bias)

@@ -15,6 +15,7 @@ from softcell.codes.coarse import design as maps
 from softcell.codes.coarse.columns import CoarseColumns
 from softcell.codes.coarse.design import coarse_map
 from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
+from softcell.codes.maps.source import SHAPES
 from softcell.codes.maps.stored_maps import Maps, maps_of, pack_map
 from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads
 from softcell.codes.store.store import Store, hard
@@ -40,8 +41,8 @@ class CoarseCode:
     protected: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shape < len(maps.SHAPES):
-            raise InputError(f"shape must be 0 to {len(maps.SHAPES) - 1}, got {self.shape}")
+        if not 0 <= self.shape < len(SHAPES):
+            raise InputError(f"shape must be 0 to {len(SHAPES) - 1}, got {self.shape}")
         if self.bits.size and self.bits.max() > maps.MOST_BITS:
             raise InputError(f"a weight has at most {maps.MOST_BITS} coarse bits")
         if not 0 <= self.deviation < np.inf:
@@ -212,7 +213,7 @@ def decode_fine(
     parts: NDArray[np.uint8],
     code: CoarseCode,
     tables: dict[int, NDArray[np.float32]],
-    bins: Callable[[NDArray], NDArray[np.int64]],
+    bins: Callable[[NDArray[np.float32]], NDArray[np.int64]],
     first_row: int,
 ) -> NDArray[np.float32]:
     """Return the weights of some rows from their fine cells' readings and their parts.

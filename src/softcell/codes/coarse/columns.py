@@ -62,7 +62,7 @@ class CoarseColumns:
         """Return the targets: these codes take any."""
         return targets
 
-    def _encoded(self, targets: NDArray[np.float32]) -> tuple[NDArray, NDArray]:
+    def _encoded(self, targets: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         parts, levels = np.empty(len(targets), np.uint8), np.empty(len(targets), np.uint8)
         for bits, rows in self._rows.items():
             design = maps.design_map(self._law, self._code.shape, bits)

@@ -202,7 +202,9 @@ def decode(
         out[i] = table[parts[i], bins[i]] * deviation
 
 
-def _starts(density: NDArray, order: NDArray, parts: int) -> Iterator[tuple[NDArray, NDArray]]:
+def _starts(
+    density: NDArray[np.float64], order: NDArray[np.int64], parts: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Divide the values by the density's cube root, and each part over the levels likewise.
 
     Local optima differ by the ends of the cell that the parts begin at: with few parts each
@@ -220,18 +222,25 @@ def _starts(density: NDArray, order: NDArray, parts: int) -> Iterator[tuple[NDAr
 
 
 def _moments(
-    symbols: NDArray, density: NDArray, values: NDArray, parts: int, levels: int
-) -> tuple[NDArray, NDArray]:
+    symbols: NDArray[np.int64],
+    density: NDArray[np.float64],
+    values: NDArray[np.float64],
+    parts: int,
+    levels: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     size = parts * levels
-    mass = np.bincount(symbols, density, size).reshape(parts, levels)
-    return mass, np.bincount(symbols, density * values, size).reshape(parts, levels)
+    mass = np.bincount(symbols, density, size).astype(np.float64)
+    moment = np.bincount(symbols, density * values, size).astype(np.float64)
+    return mass.reshape(parts, levels), moment.reshape(parts, levels)
 
 
-def _posterior(mass: NDArray, moment: NDArray, matrix: NDArray) -> NDArray[np.float64]:
+def _posterior(
+    mass: NDArray[np.float64], moment: NDArray[np.float64], matrix: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return E[value | part, bin]; what no value reaches takes the nearest bin's that one does."""
     weight, total = mass @ matrix, moment @ matrix
     known = weight > 1e-300
-    result = np.divide(total, weight, out=np.zeros_like(total), where=known)
+    result: NDArray[np.float64] = np.divide(total, weight, out=np.zeros_like(total), where=known)
     bins = np.arange(matrix.shape[1])
     for part in np.flatnonzero(known.any(axis=1)):
         reached = np.flatnonzero(known[part])
@@ -241,14 +250,14 @@ def _posterior(mass: NDArray, moment: NDArray, matrix: NDArray) -> NDArray[np.fl
 
 
 def _alternate(
-    values: NDArray,
-    density: NDArray,
-    matrix: NDArray,
-    part: NDArray,
-    level: NDArray,
+    values: NDArray[np.float64],
+    density: NDArray[np.float64],
+    matrix: NDArray[np.float64],
+    part: NDArray[np.int64],
+    level: NDArray[np.int64],
     parts: int,
     sweeps: int,
-) -> tuple[float, NDArray, NDArray]:
+) -> tuple[float, NDArray[np.int64], NDArray[np.int64]]:
     levels = len(matrix)
     error = np.inf
     for _ in range(sweeps):

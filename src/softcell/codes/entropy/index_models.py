@@ -52,7 +52,7 @@ LAST_COUNT = 512
 def _boundary(number: int) -> int:
     """Return the activity at which class ``number`` begins: 0.02 * 2^((number - 1) / 3)."""
     cube = _FIRST_BOUNDARY**3 << (number - 1)
-    root = round(cube ** (1 / 3))
+    root: int = round(cube ** (1 / 3))
     while root**3 < cube:
         root += 1
     while (root - 1) ** 3 >= cube:

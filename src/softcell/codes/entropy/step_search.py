@@ -167,4 +167,5 @@ def _search(
             "no step from 2^-28 to 2^28 times the weights' spread reaches what was asked for; "
             "allow more bits or more distortion"
         )
-    return sigma * 2.0**good
+    step: float = sigma * 2.0**good
+    return step

@@ -85,7 +85,7 @@ def bit_variances(channel: Channel, modulation: Modulation) -> NDArray[np.float6
     rows = channel.matrix[list(modulation.indices)] / len(modulation.indices)
     bits = label_bits(modulation.labels)
     one, zero = bits.T @ rows, (1 - bits).T @ rows
-    variances = (one * zero / np.maximum(one + zero, 1e-300)).sum(axis=1)
+    variances: NDArray[np.float64] = (one * zero / np.maximum(one + zero, 1e-300)).sum(axis=1)
     return variances[list(modulation.planes)]
 
 

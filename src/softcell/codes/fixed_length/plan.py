@@ -78,7 +78,8 @@ def expected_distortion(
     top = (1 << (bits - 1)) - 1
     index = np.minimum(np.floor(values / step[:, None]), top)
     error = values - (index + 0.5) * step[:, None]
-    return (error**2) @ share + step**2 * bit_error
+    rounding: NDArray[np.float64] = (error**2) @ share
+    return rounding + step**2 * bit_error
 
 
 def choose_formats(

@@ -201,7 +201,7 @@ def decode_joint(
     readings: NDArray[np.float32],
     code: JointCode,
     tables: Tables,
-    bins: Callable[[NDArray], NDArray[np.int64]],
+    bins: Callable[[NDArray[np.float32]], NDArray[np.int64]],
     rows: slice,
     columns: int,
 ) -> NDArray[np.float32]:
@@ -234,7 +234,7 @@ def decode_joint(
     return out
 
 
-def _levels(law: Law, shape: int, cells: int) -> tuple[float, NDArray, NDArray]:
+def _levels(law: Law, shape: int, cells: int) -> tuple[float, NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the reach of a map and the levels of its first and its last cell."""
     if cells == 1:
         one = maps.design_map(law, shape, 0)

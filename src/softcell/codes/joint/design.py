@@ -142,7 +142,8 @@ def joint_estimates(design: JointMap, law: Law) -> NDArray[np.float32]:
     """
     symbols = design.first.astype(np.int64) * len(law.levels) + design.second
     cells = _Cells(_merged(law.matrices, TABLE_BINS), told=False)
-    return cells.estimates(symbols, design.density, design.values)[0].astype(np.float32)
+    table: NDArray[np.float64] = cells.estimates(symbols, design.density, design.values)[0]
+    return table.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,9 @@ class _Cells:
     matrices: NDArray[np.float64]
     told: bool
 
-    def estimates(self, symbols: NDArray, density: NDArray, values: NDArray) -> NDArray[np.float64]:
+    def estimates(
+        self, symbols: NDArray[np.int64], density: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Return E[value | readings], shape (n, R, R), or (1, R, R) if the age is not told.
 
         Pairs of readings that no value gives take 0, the mean of all.
@@ -173,7 +176,9 @@ class _Cells:
             weight, total = weight.sum(axis=0, keepdims=True), total.sum(axis=0, keepdims=True)
         return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-200)
 
-    def lines(self, estimate: NDArray) -> tuple[NDArray, NDArray]:
+    def lines(
+        self, estimate: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and mean square of the estimate for each pair of levels, (L * L,) each."""
         turned = self.matrices.transpose(0, 2, 1)
         mean = (self.matrices @ estimate @ turned).mean(axis=0)
@@ -181,7 +186,11 @@ class _Cells:
         return mean.ravel(), square.ravel()
 
     def alternate(
-        self, symbols: NDArray, density: NDArray, values: NDArray, sweeps: int
+        self,
+        symbols: NDArray[np.int64],
+        density: NDArray[np.float64],
+        values: NDArray[np.float64],
+        sweeps: int,
     ) -> tuple[float, NDArray[np.int64]]:
         """Improve pairs and estimates in turn; return the error and the pair of each value."""
         error = np.inf
@@ -221,7 +230,9 @@ def _designed(law: Law, reach: float, density: NDArray[np.float64]) -> Arrays:
     }
 
 
-def _begun(law: Law, density: NDArray, values: NDArray, told: bool) -> list[NDArray[np.int64]]:
+def _begun(
+    law: Law, density: NDArray[np.float64], values: NDArray[np.float64], told: bool
+) -> list[NDArray[np.int64]]:
     """Return the pairs of the best maps of few levels, bins and values, each of shape (STEPS,)."""
     levels = len(law.levels)
     few = np.unique(np.rint(np.linspace(0, levels - 1, _BEGIN_LEVELS)).astype(np.int64))
@@ -241,7 +252,9 @@ def _begun(law: Law, density: NDArray, values: NDArray, told: bool) -> list[NDAr
     return [few[each // len(few)] * levels + few[each % len(few)] for each in best]
 
 
-def _starts(law: Law, density: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
+def _starts(
+    law: Law, density: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Divide the values by the density's cube root into parts, each over all second levels.
 
     Every other part runs backwards. The order of the first cell's levels decides which confusions
@@ -262,6 +275,7 @@ def _starts(law: Law, density: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
                 yield coarse[part], order[np.rint(way * (len(order) - 1)).astype(np.int64)]
 
 
-def _merged(matrices: NDArray, bins: int) -> NDArray[np.float64]:
+def _merged(matrices: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     """Return transition matrices with neighbouring bins of readings taken together."""
-    return matrices.reshape(*matrices.shape[:2], bins, -1).sum(axis=3)
+    merged: NDArray[np.float64] = matrices.reshape(*matrices.shape[:2], bins, -1).sum(axis=3)
+    return merged

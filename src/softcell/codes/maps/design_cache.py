@@ -16,7 +16,7 @@ from softcell.atomic_file import AtomicFile
 from softcell.cache import cache_folder
 from softcell.errors import InputError
 
-Arrays = Mapping[str, NDArray]
+Arrays = Mapping[str, NDArray[Any]]
 """A design as arrays by name."""
 
 Design = TypeVar("Design")
@@ -53,7 +53,7 @@ def kept(
     return design_of(arrays)
 
 
-def _load(path: Path) -> dict[str, NDArray]:
+def _load(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a file.
 
     Raises:

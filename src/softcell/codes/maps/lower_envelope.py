@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 from softcell.compiled import compiled
 
 
-def least_lines(a: NDArray, b: NDArray, values: NDArray) -> NDArray[np.int64]:
+def least_lines(
+    a: NDArray[np.float64], b: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.int64]:
     """Return for each value v (increasing) the index of the least line b - 2 v a.
 
     Only lines on the lower envelope can win: they are found by a hull of the points (a, b).
     """
     order = np.argsort(a, kind="stable")
-    hull = _lower_hull(a[order], b[order])
+    hull: NDArray[np.int64] = _lower_hull(a[order], b[order])
     chosen = order[hull]
     slope = np.diff(b[chosen]) / (2 * np.diff(a[chosen]))  # v at which the next line takes over
     return chosen[np.searchsorted(slope, values)]

@@ -64,22 +64,22 @@ def optimised_map(
         >>> float(round(-10 * np.log10(optimised_map(x, p / p.sum(), cell).distortion), 1))
         13.0
     """
-    values = np.asarray(values, np.float64)
-    probabilities = np.asarray(probabilities, np.float64)
-    if values.ndim != 1 or values.shape != probabilities.shape or (np.diff(values) <= 0).any():
+    at = np.asarray(values, np.float64)
+    share = np.asarray(probabilities, np.float64)
+    if at.ndim != 1 or at.shape != share.shape or (np.diff(at) <= 0).any():
         raise InputError("values and probabilities need the same shape (K,), values increasing")
-    if (probabilities < 0).any() or abs(probabilities.sum() - 1) > 1e-6:
+    if (share < 0).any() or abs(share.sum() - 1) > 1e-6:
         raise InputError("probabilities must be at least 0 and sum to 1")
     order = np.argsort(channel.mean, kind="stable")
     best: OptimisedMap | None = None
-    cumulative = np.cumsum(probabilities) - probabilities / 2
+    cumulative = np.cumsum(share) - share / 2
     for i in range(starts):
         tail = 0.5 * 10 ** -(1 + 3 * i / starts)
-        low, high = np.interp([tail, 1 - tail], cumulative, values)
-        place = np.clip((values - low) / max(high - low, 1e-30), 0, 1)
+        low, high = np.interp([tail, 1 - tail], cumulative, at)
+        place = np.clip((at - low) / max(high - low, 1e-30), 0, 1)
         for direction in (order, order[::-1]):
             start = direction[np.rint(place * (len(order) - 1)).astype(int)]
-            found = _alternate(values, probabilities, channel.matrix, start, sweeps)
+            found = _alternate(at, share, channel.matrix, start, sweeps)
             if best is None or found.distortion < best.distortion:
                 best = found
     if best is None:
@@ -88,7 +88,11 @@ def optimised_map(
 
 
 def _alternate(
-    values: NDArray, probabilities: NDArray, matrix: NDArray, levels: NDArray, sweeps: int
+    values: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    matrix: NDArray[np.float64],
+    levels: NDArray[np.int64],
+    sweeps: int,
 ) -> OptimisedMap:
     error = np.inf
     estimates = np.empty(matrix.shape[1])

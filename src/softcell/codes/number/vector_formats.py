@@ -63,7 +63,8 @@ def _decode_float12(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[
     normal = exponent > 0
     whole = mantissa + (normal.astype(np.int64) << _MANTISSA_BITS)
     size = np.ldexp(whole.astype(np.float64), lowest + np.maximum(exponent - 1, 0) - _MANTISSA_BITS)
-    return np.where(word >> 11, -size, size).astype(np.float32).reshape(shape)
+    values: NDArray[np.float32] = np.where(word >> 11, -size, size).astype(np.float32)
+    return values.reshape(shape)
 
 
 def _float12_size(shape: tuple[int, ...]) -> int:

@@ -259,7 +259,8 @@ class PackedCodec:
 
     def encode_column(self, column: int, targets: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the level indices of one column, shape (column_cells,)."""
-        return self.encode(targets[:, None])[0]
+        indices: NDArray[np.uint8] = self.encode(targets[:, None])[0]
+        return indices
 
     def decode_column(
         self,
@@ -292,13 +293,15 @@ class PackedCodec:
             return np.empty(readings.shape, np.int64)
         bits = self._store.detect(law, readings.reshape(-1)).reshape(-1, self._width)
         labels = bits.astype(np.int64) @ (1 << np.arange(self._width)[::-1])
-        return gray_index(labels).reshape(readings.shape)
+        digits: NDArray[np.int64] = gray_index(labels)
+        return digits.reshape(readings.shape)
 
 
 def scale_index(scale: NDArray[np.floating]) -> NDArray[np.int32]:
     """Return scales in eighths of octaves, the nearest."""
     least = 2.0 ** (_LEAST / PER_OCTAVE)
-    return np.rint(PER_OCTAVE * np.log2(np.maximum(scale, least))).astype(np.int32)
+    eighths: NDArray[np.floating] = np.rint(PER_OCTAVE * np.log2(np.maximum(scale, least)))
+    return eighths.astype(np.int32)
 
 
 def encode_packed_side(code: PackedCode) -> NDArray[np.uint8]:

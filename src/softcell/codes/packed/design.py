@@ -163,7 +163,7 @@ def _points(values: int, number: int) -> NDArray[np.float64]:
 
 
 def _posterior(
-    symbols: NDArray[np.int64], points: NDArray, parts: int, matrix: NDArray
+    symbols: NDArray[np.int64], points: NDArray[np.float64], parts: int, matrix: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return E[value | part, bin], shape (parts, values, bins).
 
@@ -215,7 +215,7 @@ def _merged(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _starts(
-    points: NDArray, mean: NDArray, matrix: NDArray, parts: int
+    points: NDArray[np.float64], mean: NDArray[np.float64], matrix: NDArray[np.float64], parts: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Lay paths of strips through the range, and levels along them.
 
@@ -240,17 +240,23 @@ def _starts(
                 yield part, order[np.searchsorted(middles, way * along[-1])]
 
 
-def _path(unit: NDArray, strips: tuple[int, ...], margin: float) -> NDArray[np.float64]:
+def _path(unit: NDArray[np.float64], strips: tuple[int, ...], margin: float) -> NDArray[np.float64]:
     """Return the place of each point on a path that runs to and fro through strips, in [0, 1]."""
     if not strips:
-        return np.clip((unit[0] - margin) / (1 - 2 * margin), 0, 1)
+        inner: NDArray[np.float64] = np.clip((unit[0] - margin) / (1 - 2 * margin), 0, 1)
+        return inner
     strip = np.minimum((unit[0] * strips[0]).astype(np.int64), strips[0] - 1)
     inside = _path(unit[1:], strips[1:], margin)
-    return (strip + np.where(strip % 2, 1 - inside, inside)) / strips[0]
+    place: NDArray[np.float64] = (strip + np.where(strip % 2, 1 - inside, inside)) / strips[0]
+    return place
 
 
 def _alternate(
-    points: NDArray, matrix: NDArray, part: NDArray, level: NDArray, parts: int
+    points: NDArray[np.float64],
+    matrix: NDArray[np.float64],
+    part: NDArray[np.int64],
+    level: NDArray[np.int64],
+    parts: int,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Return the error reached, and the coefficients a, (values, symbols), and b of the cost."""
     levels, power = len(matrix), float((points**2).sum(axis=0).mean())
@@ -267,7 +273,9 @@ def _alternate(
     return now, a, b
 
 
-def _choose(points: NDArray, a: NDArray, b: NDArray) -> NDArray[np.int64]:
+def _choose(
+    points: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]
+) -> NDArray[np.int64]:
     """Return the symbol of least cost for each point."""
     if len(points) == 1:
         return least_lines(a[0], b, points[0])

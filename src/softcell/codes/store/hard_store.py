@@ -73,7 +73,8 @@ class DigitalStore:
     @property
     def labels(self) -> NDArray[np.uint8]:
         """Gray label of each level in the order of `indices`, shape (levels,)."""
-        return gray_label(np.arange(len(self.indices), dtype=np.uint8))
+        labels: NDArray[np.uint8] = gray_label(np.arange(len(self.indices), dtype=np.uint8))
+        return labels
 
     @property
     def frame_bytes(self) -> int:

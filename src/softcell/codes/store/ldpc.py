@@ -46,7 +46,8 @@ class SoftDecoded:
     @property
     def failed(self) -> NDArray[np.bool_]:
         """Frames that violate a check after all passes, shape (frames,)."""
-        return self.iterations == 0
+        failed: NDArray[np.bool_] = self.iterations == 0
+        return failed
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class LDPC:
                 f"LDPC: expected {name} of shape (frames, {least} to {most}) and type "
                 f"{np.dtype(kind)}, got shape {array.shape} and type {array.dtype}"
             )
-        return array.shape[1]
+        return int(array.shape[1])
 
 
 def in_steps(ratios: NDArray[np.float64]) -> NDArray[np.int8]:

@@ -64,7 +64,9 @@ def sensitive_cells(
     return result
 
 
-def _shared(gain: NDArray, weights: NDArray, budget: float) -> NDArray[np.int64]:
+def _shared(
+    gain: NDArray[np.float64], weights: NDArray[np.integer], budget: float
+) -> NDArray[np.int64]:
     def cells_at(threshold: float) -> NDArray[np.int64]:
         """Return the cells whose gain is at least the threshold."""
         wanted = np.floor((np.sqrt(1 + 4 * gain / threshold) + 1) / 2)

@@ -124,7 +124,8 @@ class EntropyCurves:
         bits_at, loss_at = np.array(spent), np.array(lost)
 
         def chosen(price: float) -> NDArray[np.int64]:
-            return np.argmin(loss_at + price * bits_at, axis=1)
+            least: NDArray[np.int64] = np.argmin(loss_at + price * bits_at, axis=1)
+            return least
 
         low, high = -80.0, 40.0  # logarithms of the price
         each = np.arange(len(self.layers))
@@ -137,7 +138,8 @@ class EntropyCurves:
 
 def row_sizes(layer: FeedbackLayer) -> NDArray[np.float64]:
     """Return the root mean square of each row's weights, shape (rows,)."""
-    return np.sqrt(np.square(layer.weights, dtype=np.float64).mean(axis=1))
+    sizes: NDArray[np.float64] = np.sqrt(np.square(layer.weights, dtype=np.float64).mean(axis=1))
+    return sizes
 
 
 def unit_steps(layer: FeedbackLayer) -> NDArray[np.float64]:

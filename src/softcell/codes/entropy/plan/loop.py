@@ -89,7 +89,8 @@ def _first_guess(layers: Sequence[FeedbackLayer], bits: float) -> float:
         ratios = np.log2(sizes[some] / unit_steps(layer)[some])
         total += layer.weights.shape[1] * float(ratios.sum())
         weights += layer.weights.shape[1] * len(ratios)
-    return (total - bits) / max(weights, 1) + np.log2(4.13)
+    octaves: float = (total - bits) / max(weights, 1) + np.log2(4.13)
+    return octaves
 
 
 def _cells(

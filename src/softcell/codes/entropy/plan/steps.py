@@ -56,10 +56,11 @@ def _code(tensor: TensorSurvey, step: float) -> EntropyCode:
 
 def _unit_step(tensor: TensorSurvey) -> float:
     felt = float(tensor.importance.mean())
-    deviation = tensor.variance**0.5
+    deviation: float = tensor.variance**0.5
     if felt <= 0 or deviation <= 0:
         return max(deviation, 1e-20) * 4
-    return felt**-0.5
+    step: float = felt**-0.5
+    return step
 
 
 def _cells(setting: Setting, codes: Mapping[str, EntropyCode]) -> int:
