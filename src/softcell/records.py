@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, partial
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def record_of(
     needed = tuple(name for name, default in known.items() if not (optional and default))
     require_keys(values, needed, where, known=None if rest else tuple(known))
     given = {
-        name: read(hints[name], values[name], f"{where}.{name}", optional=optional, rest=rest)
+        name: read(hints[name], values[name], place(where, name), optional=optional, rest=rest)
         for name in known
         if name in values
     }
@@ -73,7 +73,21 @@ def record_of(
     except FormatError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
-        raise FormatError(f"{where}: {error}") from None
+        raise FormatError(f"{where}: {error}" if where else str(error)) from None
+
+
+def place(where: str, name: str) -> str:
+    """Return the path of a field within a file.
+
+    Args:
+        where: Path of the object; "" for the whole file.
+        name: The field's name.
+
+    Example:
+        >>> place("tensors[3]", "cells"), place("", "tensors")
+        ('tensors[3].cells', 'tensors')
+    """
+    return f"{where}.{name}" if where else name
 
 
 def require_keys(
@@ -91,19 +105,21 @@ def require_keys(
         FormatError: It is none, lacks a key, or has one that is not known.
     """
     if not isinstance(values, dict):
-        raise FormatError(f"{where} is an object, got {values!r:.40}")
+        raise FormatError(f"{where or 'it'} is an object, got {values!r:.40}")
     missing = [key for key in needed if key not in values]
     unknown = sorted(set(values) - set(known)) if known is not None else []
     if missing or unknown:
-        raise FormatError(f"{where} {f'lacks {missing}' if missing else f'has unknown {unknown}'}")
+        wrong = f"lacks {missing}" if missing else f"has unknown {unknown}"
+        raise FormatError(f"{where or 'it'} {wrong}")
 
 
 def read(hint: Any, value: Any, where: str, *, optional: bool = False, rest: bool = False) -> Any:
     """Return a plain value as what an annotation says it is.
 
     Args:
-        hint: Annotation: bool, int, float, str, None, Any, `X | Y`, `tuple[X, ...]`,
-            `frozenset[X]`, `Mapping[str, X]`, `NDArray[...]`, or a record's class.
+        hint: Annotation: bool, int, float, str, None, Any, `Literal["a", "b"]`, `X | Y`,
+            `tuple[X, ...]`, `tuple[X, Y]`, `frozenset[X]`, `Mapping[str, X]`, `NDArray[...]`, or a
+            record's class.
         value: The value.
         where: What it is, for the error.
         optional: As for `record_of`.
@@ -116,13 +132,17 @@ def read(hint: Any, value: Any, where: str, *, optional: bool = False, rest: boo
     origin, inner = get_origin(hint), get_args(hint)
     if hint in _SCALARS:
         return _SCALARS[hint](value, where)
+    if origin is Literal:
+        return _choice(inner, value, where)
     if origin in (Union, UnionType):
         return _one_of(within, inner, value, where)
+    if origin is tuple and inner[1:] != (...,):
+        return _fixed(within, inner, value, where)
     if origin in (tuple, frozenset):
         return origin(_several(within, inner[0], value, where))
     if origin is not None and issubclass(origin, Mapping):
         require_keys(value, (), where)
-        return {key: within(inner[1], each, f"{where}.{key}") for key, each in value.items()}
+        return {key: within(inner[1], each, place(where, key)) for key, each in value.items()}
     if origin is np.ndarray:
         return _array(np.dtype(get_args(inner[1])[0]), value, where)
     if is_dataclass(hint) and isinstance(hint, type):
@@ -212,9 +232,12 @@ def _whole(value: Any, where: str) -> int:
 
 
 def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not abs(value) < math.inf:
-        raise FormatError(f"{where} is a finite number, got {value!r:.40}")
-    return float(value)
+    try:
+        if type(value) in (int, float) and math.isfinite(number := float(value)):
+            return number
+    except OverflowError:  # a whole number beyond float64
+        pass
+    raise FormatError(f"{where} is a finite number, got {value!r:.40}")
 
 
 def _flag(value: Any, where: str) -> bool:
@@ -244,13 +267,36 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 }
 
 
+def _choice(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    if not any(type(value) is type(each) and value == each for each in choices):
+        raise FormatError(f"{where} is one of {', '.join(map(repr, choices))}, got {value!r:.40}")
+    return value
+
+
 def _one_of(within: Within, choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    """Read a value as the one of some annotations that its JSON type goes with."""
-    for choice in choices:
-        listed = get_origin(choice) in (np.ndarray, tuple, frozenset)
-        if (choice is NoneType) == (value is None) and listed == isinstance(value, list):
-            return within(choice, value, where)
-    return within(choices[0], value, where)  # which says what is wrong
+    """Read a value as the first of some annotations that its JSON type goes with."""
+    fitting = [choice for choice in choices if isinstance(value, _json_types(choice))]
+    if isinstance(value, bool):  # which is an int in Python alone
+        fitting = [choice for choice in fitting if _json_types(choice) not in (int, (int, float))]
+    return within((fitting or choices)[0], value, where)  # or it says what is wrong
+
+
+def _json_types(hint: Any) -> Any:
+    """Return the Python types of the JSON values that an annotation is read from."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        return tuple({type(each) for each in get_args(hint)})
+    if origin in (np.ndarray, tuple, frozenset):
+        return list
+    if hint in _SCALARS:
+        return {float: (int, float), Any: object}.get(hint, hint)
+    return dict
+
+
+def _fixed(within: Within, hints: tuple[Any, ...], values: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(values, list) or len(values) != len(hints):
+        raise FormatError(f"{where} is a list of {len(hints)}, got {values!r:.40}")
+    return tuple(within(hint, values[i], f"{where}[{i}]") for i, hint in enumerate(hints))
 
 
 def _several(within: Within, hint: Any, values: Any, where: str) -> list[Any]:

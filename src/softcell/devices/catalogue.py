@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from numpy.typing import NDArray
 
 from softcell.devices.device import Axis, Device, shortest
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
@@ -23,6 +23,7 @@ from softcell.devices.reference import GaussianCell, IdealCell
 from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
+from softcell.records import place, read, record_of, require_keys
 
 MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = {
     "pcm-mushroom": MushroomCell,
@@ -39,27 +40,27 @@ DEVICES = (*MEASURED, *MODELS)
 """Names of the devices that come with softcell."""
 
 
-class _Quantity(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+@dataclass(frozen=True)
+class _Quantity:
     name: str
     unit: str = ""
     scale: Literal["linear", "log10"] = "linear"
 
 
-class _Measured(BaseModel):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Measured:
     """A measured device as it stands in a TOML file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["measured"]
     name: str
     source: str
     level: _Quantity
     reading: _Quantity
     read_noise: float = 0.0
-    inputs: list[float]
-    mean: list[float]
-    deviation: list[float]
-    device_spread: list[float]
+    inputs: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    device_spread: NDArray[np.float64]
 
 
 def parse_device(text: str) -> Device:
@@ -94,27 +95,36 @@ def parse_device(text: str) -> Device:
     return device
 
 
-def device_of(definition: Mapping[str, Any]) -> Device:
+def device_of(definition: Mapping[str, Any], where: str = "") -> Device:
     """Return the device of a definition, as made by `Device.definition`.
+
+    Args:
+        definition: Plain values.
+        where: Their path in the file that they are from, for the error.
 
     Raises:
         InputError: The definition is incomplete or of an unknown kind, or of a class from outside
             the package that is not loaded.
     """
-    values = dict(definition)
-    kind = values.pop("kind", None)
+    try:
+        values = dict(definition)
+        kind = values.pop("kind", None)
+    except (TypeError, ValueError):
+        raise InputError(f"{where or 'a device'} is an object, got {definition!r:.40}") from None
     try:
         if kind == "measured":
-            return _measured(definition)
+            return _measured(definition, where)
         if kind in IMPERFECTIONS:
-            return IMPERFECTIONS[kind](device_of(values.pop("of")), **values)
+            require_keys(values, ("of",), where)
+            of = device_of(values.pop("of"), place(where, "of"))
+            return IMPERFECTIONS[kind](of, **_options(IMPERFECTIONS[kind], values, where))
         if kind in MODELS:
-            return MODELS[kind](**values)
+            return MODELS[kind](**_options(MODELS[kind], values, where))
         if isinstance(kind, str) and split(kind) == (kind, ""):
             return stored_device(kind, values)
     except InputError:
         raise
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"device definition of kind {kind!r} is not usable: {error}") from None
     kinds = ", ".join(("measured", *MODELS, *IMPERFECTIONS, *installed()))
     raise InputError(
@@ -210,7 +220,7 @@ def device_toml(device: Device) -> str:
 @lru_cache(maxsize=32)
 def _packaged(name: str) -> MeasuredCell:
     text = (resources.files("softcell.devices") / "coefficients" / f"{name}.toml").read_text()
-    return _measured(tomllib.loads(text))
+    return _measured(tomllib.loads(text), "")
 
 
 def _base(text: str) -> Device:
@@ -235,24 +245,25 @@ def _base(text: str) -> Device:
     )
 
 
-def _measured(values: Mapping[str, Any]) -> MeasuredCell:
-    try:
-        model = _Measured.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"device definition, {where}: {first['msg']}") from None
+def _options(make: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    types = option_types(make)
+    require_keys(values, (), where, known=tuple(types))
+    return {name: read(types[name], each, place(where, name)) for name, each in values.items()}
+
+
+def _measured(values: Any, where: str) -> MeasuredCell:
+    model = record_of(_Measured, values, where, optional=True)
     if len(model.inputs) < 2:
         raise InputError(f"{model.name}: expected at least two inputs")
-    level = Axis(model.level.name, model.level.unit, model.inputs[0], model.inputs[-1])
+    level = Axis(model.level.name, model.level.unit, *map(float, model.inputs[[0, -1]]))
     return MeasuredCell(
         label=model.name,
         origin=model.source,
         level=level,
         reading=Axis(model.reading.name, model.reading.unit, scale=model.reading.scale),
-        inputs=np.array(model.inputs),
-        mean=np.array(model.mean),
-        deviation=np.array(model.deviation),
-        device_spread=np.array(model.device_spread),
+        inputs=model.inputs,
+        mean=model.mean,
+        deviation=model.deviation,
+        device_spread=model.device_spread,
         read_noise=model.read_noise,
     )
