@@ -27,7 +27,8 @@ from rich.table import Table
 from softcell.allocate.plan import make_plan
 from softcell.codes.schemes import CONVENTIONAL, SCHEMES
 from softcell.devices import parse_device
-from softcell.image.cell_image import CellImage, ImageHeader, Region
+from softcell.image.cell_image import CellImage, Region
+from softcell.image.header import ImageHeader
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.image.write import write_image

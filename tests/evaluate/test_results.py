@@ -120,7 +120,7 @@ def test_a_missing_or_odd_value_is_refused(tmp_path, name, value):
     if isinstance(value, str) and isinstance(getattr(RESULT, name), str):
         return
     path.write_text(json.dumps({"schema": SCHEMA, "results": [row]}))
-    with pytest.raises(FormatError, match="not as the schema has it"):
+    with pytest.raises(FormatError, match="not as the schema has it|NaN is not a finite number"):
         read_results(path)
 
 

@@ -15,7 +15,8 @@ from softcell.codes.store.soft_store import design_soft_store
 from softcell.devices import parse_device
 from softcell.durations import Ages, parse_ages
 from softcell.errors import DecodingError, FormatError, InfeasibleError, InputError
-from softcell.image.cell_image import CellImage, header_of
+from softcell.image.cell_image import CellImage
+from softcell.image.header import header_of
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.streams import Stream

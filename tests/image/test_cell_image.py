@@ -13,8 +13,9 @@ from softcell.codes.code import RUN_CELLS
 from softcell.devices import parse_device
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.image import cell_image
-from softcell.image.cell_image import STORE, CellImage, header_of, levels_section
+from softcell.image.cell_image import STORE, CellImage, levels_section
 from softcell.image.container import Container, ContainerWriter
+from softcell.image.header import header_of
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.image.write import write_image

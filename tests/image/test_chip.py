@@ -179,8 +179,8 @@ def test_an_altered_chip_is_found(image, chip, part):
         ({"age_seconds": -1.0}, "altered"),
         ({"properties": ["conductance"]}, "altered"),
         ({"properties": ["conductance", "resistance"]}, "altered"),
-        ({"seed": "7"}, "says seed"),
-        ({"image": None}, "says image"),
+        ({"seed": "7"}, "chip.seed is a whole number, got '7'"),
+        ({"image": None}, "chip.image is text, got None"),
     ],
 )
 def test_altered_facts_are_found(image, chip, facts, reason):

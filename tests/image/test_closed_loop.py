@@ -14,8 +14,9 @@ from softcell.errors import InputError
 from softcell.feedback import correct_drift, loop
 from softcell.feedback.loop import weighted_error
 from softcell.feedback.memory import SimulatedMemory
-from softcell.image.cell_image import CellImage, header_of
+from softcell.image.cell_image import CellImage
 from softcell.image.closed_loop import close_loop, folded, write_closed_loop
+from softcell.image.header import header_of
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.image.write import write_image

@@ -18,9 +18,10 @@ from softcell.curvature import Calibration
 from softcell.devices import Device, device_from
 from softcell.durations import parse_age, parse_ages
 from softcell.errors import InputError
-from softcell.image.cell_image import CellImage, ImageHeader
+from softcell.image.cell_image import CellImage
 from softcell.image.chip import StoredChip, write_chip
 from softcell.image.closed_loop import Correct
+from softcell.image.header import ImageHeader
 from softcell.image.readings import MeasuredReadings, Readings, SimulatedChip
 from softcell.image.restore import ReadReport, Restoration
 from softcell.network import Network, plan_network, write_network

@@ -16,8 +16,8 @@ from softcell.errors import InputError
 from softcell.own_code import guarded
 
 if TYPE_CHECKING:
-    from softcell.image.cell_image import ImageHeader
     from softcell.image.closed_loop import Correct
+    from softcell.image.header import ImageHeader
     from softcell.network import Network
 
 LOOP_CELLS = 1.0

@@ -14,7 +14,7 @@ from softcell.report.columns import bare_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from softcell.image.cell_image import ImageHeader, ImageTensor
+    from softcell.image.header import ImageHeader, ImageTensor
 
 
 def info(

@@ -65,8 +65,7 @@ def print_results(results: Sequence[Result], file: ResultFile) -> None:
 
 def print_results_json(results: Sequence[Result]) -> None:
     """Print results as JSON on standard output, as `ResultFile` writes them to a file."""
-    from dataclasses import asdict
-
     from softcell.evaluate.results import SCHEMA
+    from softcell.records import values_of
 
-    print_json({"schema": SCHEMA, "results": [asdict(result) for result in results]})
+    print_json({"schema": SCHEMA, "results": [values_of(result) for result in results]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,20 @@ from softcell.curvature.calibration import Calibration
 from softcell.curvature.layer import LayerCurvature
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError
+from softcell.records import parse_json, record_of, values_of
 
 KIND = "softcell.calibration/1"
 """Kind of the file, in its header."""
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the file says besides its tensors."""
+
+    images: int
+    kind: str
+    layers: tuple[str, ...]
+    normalisations: Mapping[str, float]
 
 
 def save_calibration(path: str | Path, calibration: Calibration) -> None:
@@ -37,13 +49,14 @@ def save_calibration(path: str | Path, calibration: Calibration) -> None:
             if each is not None:
                 tensors[f"{part}.covariance/{name}"] = _triangle(each.covariance)
                 tensors[f"{part}.rows/{name}"] = each.rows
-    facts = {
-        "images": calibration.images,
-        "kind": calibration.kind,
-        "layers": list(calibration.layers),
-        "normalisations": dict(calibration.normalisations),
-    }
-    write_tensors(path, tensors, {"kind": KIND, "calibration": json.dumps(facts)})
+    facts = _Facts(
+        images=calibration.images,
+        kind=calibration.kind,
+        layers=tuple(calibration.layers),
+        normalisations=calibration.normalisations,
+    )
+    text = json.dumps(values_of(facts))
+    write_tensors(path, tensors, {"kind": KIND, "calibration": text})
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -63,19 +76,20 @@ def load_calibration(path: str | Path) -> Calibration:
             "give a file of `softcell calibrate --kind fisher`"
         )
     try:
-        facts = json.loads(metadata["calibration"])
+        said = parse_json(metadata["calibration"])
+        facts = record_of(_Facts, said, "calibration", rest=True)
         return Calibration(
-            layers={name: _layer(tensors, name) for name in facts["layers"]},
-            normalisations={n: float(eps) for n, eps in facts["normalisations"].items()},
-            images=int(facts["images"]),
-            kind=facts["kind"],
+            layers={name: _layer(tensors, name) for name in facts.layers},
+            normalisations=facts.normalisations,
+            images=facts.images,
+            kind=facts.kind,
             fisher={
                 name.removeprefix("fisher/"): values
                 for name, values in tensors.items()
                 if name.startswith("fisher/")
             },
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise FormatError(f"{path} holds no whole calibration ({error}); make it again") from error
 
 

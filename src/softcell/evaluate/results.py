@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from softcell.atomic_file import AtomicFile
 from softcell.errors import FormatError, InputError
+from softcell.records import parse_json, read, values_of
 
 SCHEMA = "softcell.results/1"
 
@@ -126,7 +127,7 @@ def write_results(path: Path | str, results: Sequence[Result]) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    text = json.dumps({"schema": SCHEMA, "results": [asdict(r) for r in results]}, indent=1)
+    text = json.dumps({"schema": SCHEMA, "results": [values_of(r) for r in results]}, indent=1)
     file = AtomicFile(path)
     try:
         file.write(text.encode())
@@ -144,20 +145,15 @@ def read_results(path: Path | str) -> list[Result]:
     """
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not a readable JSON file ({error})") from None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         raise FormatError(f"{path}: expected the schema {SCHEMA}")
-    known = {f.name for f in fields(Result)}
     try:
-        rows = [{k: v for k, v in row.items() if k in known} for row in values["results"]]
-        for row in rows:
-            low, high = row["accuracy_ci95"]
-            row["accuracy_ci95"] = (low, high)
-            row["accuracies"] = tuple(row.get("accuracies", ()))
-        return [Result(**row) for row in rows]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        rows = values.get("results")
+        return list(read(tuple[Result, ...], rows, "results", optional=True, rest=True))
+    except FormatError as error:
         raise FormatError(f"{path}: a result is not as the schema has it ({error})") from None

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.allocate.plan_codes import store_of, store_values
 from softcell.codes.code import Design
-from softcell.codes.families import FAMILIES, RAW, family_of
-from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.codes.store.hard_store import FRAMES
-from softcell.codes.store.store import Store
-from softcell.devices import Device, device_of
-from softcell.durations import Ages
 from softcell.errors import FormatError, OwnDeviceError, SoftcellError
 from softcell.image.container import Container
-from softcell.weights import TensorInfo
+from softcell.image.header import header_of
 
 STORE = "store"
 """Section of the digital store: its code words as packed bits."""
@@ -30,192 +24,11 @@ STORE = "store"
 
 MAPS = "maps/"
 """Beginning of the names of sections that hold maps."""
-_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 def levels_section(index: int) -> str:
     """Return the section that holds the levels of a tensor's analog cells, one byte a cell."""
     return f"levels/{index}"
-
-
-@dataclass(frozen=True)
-class ImageTensor:
-    """One tensor of an image.
-
-    Args:
-        info: Name, shape and type.
-        kind: A family of codes, a number format, or "raw".
-        offset: Where its bytes begin in the digital store.
-        nbytes: Number of its bytes in the digital store.
-        cells: Number of its analog cells.
-    """
-
-    info: TensorInfo
-    kind: str
-    offset: int
-    nbytes: int
-    cells: int
-
-    def __post_init__(self) -> None:
-        name, size, family = self.info.name, self.info.size, FAMILIES.get(self.kind)
-        if family is None and self.kind != RAW and self.kind not in NUMBER_FORMATS:
-            family_of(self.kind, f"tensor {name!r}")  # says what to do
-        has_cells = family is not None and family.has_cells
-        if min(self.offset, self.nbytes, self.cells) < 0 or (self.cells and not has_cells):
-            raise FormatError(f"tensor {name!r} has an impossible place or size")
-        expected = self.nbytes
-        if self.kind == RAW:
-            expected = self.info.nbytes
-        elif family is None:
-            expected = size and NUMBER_FORMATS[self.kind].size(self.info.shape)
-        if self.nbytes != expected or (self.nbytes == 0) != (size == 0):
-            raise FormatError(f"tensor {name!r} has {self.nbytes} bytes, not its size")
-
-
-@dataclass(frozen=True, eq=False)
-class ImageHeader:
-    """What an image says of itself.
-
-    Args:
-        scheme: Name of the scheme.
-        device: Device that the levels are for.
-        ages: Age up to which the plan keeps the cells readable, or the span of ages it is for.
-        store: Layout of the digital store.
-        store_bytes: Information bytes in the digital store.
-        payload_bytes: Those among them that are weights, and not side information.
-        tensors: The tensors in their order.
-        chip: The one chip that the levels are for, such as "simulated:7"; None for any.
-    """
-
-    scheme: str
-    device: Device
-    ages: Ages
-    store: Store
-    store_bytes: int
-    payload_bytes: int
-    tensors: tuple[ImageTensor, ...] = field(repr=False)
-    chip: str | None = None
-
-    def __post_init__(self) -> None:
-        if len({tensor.info.name for tensor in self.tensors}) != len(self.tensors):
-            raise FormatError("two tensors have the same name")
-        end = 0
-        for tensor in self.tensors:
-            if tensor.offset != end:
-                raise FormatError(f"tensor {tensor.info.name!r} does not begin at byte {end}")
-            end += tensor.nbytes
-        if end != self.store_bytes or not 0 <= self.payload_bytes <= end or self.weights == 0:
-            raise FormatError(f"tensors of {end} bytes do not fill a store of {self.store_bytes}")
-
-    @property
-    def age_seconds(self) -> float:
-        """Age up to which the plan keeps the cells readable."""
-        return self.ages.last
-
-    @property
-    def weights(self) -> int:
-        """Number of weights of the network."""
-        return sum(tensor.info.size for tensor in self.tensors)
-
-    @property
-    def store_cells(self) -> int:
-        """Cells of the digital store, parity included."""
-        return self.store.cells(self.store_bytes)
-
-    @property
-    def analog_cells(self) -> int:
-        """Cells of the analog code."""
-        return sum(tensor.cells for tensor in self.tensors)
-
-    @property
-    def cells(self) -> int:
-        """All cells that a decoder needs."""
-        return self.analog_cells + self.store_cells
-
-    @property
-    def cells_per_weight(self) -> float:
-        """All cells over all weights."""
-        return self.cells / self.weights
-
-    @property
-    def side_cells_per_weight(self) -> float:
-        """Cells of side information over all weights: what the store holds besides weights."""
-        side = self.store_bytes - self.payload_bytes
-        return self.store_cells * side / max(self.store_bytes, 1) / self.weights
-
-    def metadata(self) -> dict[str, Any]:
-        """Return plain values from which `header_of` makes the same header."""
-        return {
-            "scheme": self.scheme,
-            **({"chip": self.chip} if self.chip is not None else {}),
-            "device": self.device.definition(),
-            "age_seconds": self.ages.last,
-            **({} if self.ages.single else {"first_age_seconds": self.ages.first}),
-            **({} if self.ages.single else {"age_told": self.ages.told}),
-            "store": store_values(self.store),
-            "store_bytes": self.store_bytes,
-            "payload_bytes": self.payload_bytes,
-            "tensors": [
-                {
-                    "name": t.info.name,
-                    "shape": list(t.info.shape),
-                    "dtype": t.info.dtype,
-                    "kind": t.kind,
-                    "offset": t.offset,
-                    "bytes": t.nbytes,
-                    "cells": t.cells,
-                }
-                for t in self.tensors
-            ],
-        }
-
-
-def _ages_of(metadata: Mapping[str, Any]) -> Ages:
-    last = float(metadata["age_seconds"])
-    told = metadata.get("age_told", True)
-    if not isinstance(told, bool):
-        raise FormatError(f"age_told is true or false, got {told!r}")
-    return Ages(float(metadata.get("first_age_seconds", last)), last, told)
-
-
-def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
-    """Return the header of plain values, as made by `ImageHeader.metadata`.
-
-    Raises:
-        FormatError: The values are not an image's.
-    """
-    try:
-        tensors = tuple(
-            ImageTensor(
-                TensorInfo(t["name"], tuple(t["shape"]), t["dtype"]),
-                t["kind"],
-                int(t["offset"]),
-                int(t["bytes"]),
-                int(t["cells"]),
-            )
-            for t in metadata["tensors"]
-        )
-        return ImageHeader(
-            scheme=metadata["scheme"],
-            device=device_of(metadata["device"]),
-            ages=_ages_of(metadata),
-            store=store_of(metadata["store"], optional=True),
-            store_bytes=int(metadata["store_bytes"]),
-            payload_bytes=int(metadata["payload_bytes"]),
-            tensors=tensors,
-            chip=_chip_of(metadata),
-        )
-    except OwnDeviceError:
-        raise
-    except _DAMAGE as error:
-        raise FormatError(f"this file does not describe a cell image ({error})") from None
-
-
-def _chip_of(metadata: Mapping[str, Any]) -> str | None:
-    chip = metadata.get("chip")
-    if chip is not None and not isinstance(chip, str):
-        raise FormatError(f"a chip has a name, got {chip!r}")
-    return chip
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -19,22 +20,27 @@ from softcell.errors import FormatError, InputError
 from softcell.image.cell_image import CellImage, Region
 from softcell.image.readings import require_chip, simulated_chip
 from softcell.progress import Progress
+from softcell.records import parse_json, record_of, values_of
 from softcell.weights import TensorInfo, WeightsReader, WeightsWriter
 
 KIND = "softcell.chip/1"
 """Kind of the file, in its header."""
 
 _CHECKSUMS = "checksums"
-_FACTS = {
-    "chip": str,
-    "seed": int,
-    "age_seconds": float,
-    "device": dict,
-    "image": str,
-    "cells": int,
-    "properties": list,
-}
 _DTYPES = {"float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8", "int32": "I32"}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the file says of its chip."""
+
+    chip: str
+    seed: int
+    age_seconds: float
+    device: Mapping[str, Any]
+    image: str
+    cells: int
+    properties: tuple[str, ...]
 
 
 def write_chip(
@@ -65,16 +71,16 @@ def write_chip(
     require_chip(image, chip)
     simulated = SimulatedCells(device, seed)
     probe = device.age(simulated.write("", np.zeros(1, np.uint8)), age_seconds)
-    facts = {
-        "chip": chip,
-        "seed": int(seed),
-        "age_seconds": probe.age_seconds,
-        "device": device.definition(),
-        "image": image.digest,
-        "cells": cells,
-        "properties": list(probe.state),
-    }
-    text = json.dumps(facts)
+    facts = _Facts(
+        chip=chip,
+        seed=int(seed),
+        age_seconds=probe.age_seconds,
+        device=device.definition(),
+        image=image.digest,
+        cells=cells,
+        properties=tuple(probe.state),
+    )
+    text = json.dumps(values_of(facts))
     infos = [
         TensorInfo(f"{name}/{region.label}", (region.cells,), _DTYPES[values.dtype.name])
         for region in image.regions()
@@ -125,9 +131,9 @@ class StoredChip:
         self._file = WeightsReader(path)
         try:
             facts = self._facts()
-            self._chip = SimulatedCells(image.header.device, facts["seed"])
-            self._own_age = facts["age_seconds"]
-            self._properties = tuple(facts["properties"])
+            self._chip = SimulatedCells(image.header.device, facts.seed)
+            self._own_age = facts.age_seconds
+            self._properties = facts.properties
             self._require_image(facts)
             self._verify()
             if self._age_seconds < self._own_age:
@@ -167,7 +173,7 @@ class StoredChip:
                 held = self._held[region.index is None] = region, Cells(state, self._own_age)
             return held[1]
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> _Facts:
         """Return what the file says of the chip."""
         path, metadata = self._file.path, self._file.metadata
         if metadata.get("kind") != KIND:
@@ -176,25 +182,21 @@ class StoredChip:
                 "give a file of `softcell write --chip`"
             )
         try:
-            facts: dict[str, Any] = json.loads(metadata["chip"])
-            wrong = [key for key, kind in _FACTS.items() if not isinstance(facts[key], kind)]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            return record_of(_Facts, parse_json(metadata["chip"]), "chip", rest=True)
+        except (KeyError, ValueError, RecursionError) as error:
             raise FormatError(f"{path} does not say which chip it is ({error})") from None
-        if wrong:
-            raise FormatError(f"{path} says {wrong[0]} of its chip to be {facts[wrong[0]]!r}")
-        return facts
 
-    def _require_image(self, facts: Mapping[str, Any]) -> None:
+    def _require_image(self, facts: _Facts) -> None:
         path, header = self._file.path, self._image.header
-        require_chip(self._image, facts["chip"])
-        if facts["device"] != json.loads(json.dumps(header.device.definition())):
+        require_chip(self._image, facts.chip)
+        if facts.device != json.loads(json.dumps(header.device.definition())):
             raise InputError(
                 f"{path}: this chip has cells of another device than {header.device.name}, which "
                 "the image is for; give the chip that was written with it"
             )
-        if facts["cells"] != header.cells or facts["image"] != self._image.digest:
+        if facts.cells != header.cells or facts.image != self._image.digest:
             raise InputError(
-                f"{path}: another image, of {facts['cells']} cells, was written to this chip; this "
+                f"{path}: another image, of {facts.cells} cells, was written to this chip; this "
                 f"one has {header.cells}; give the image and the chip that belong together"
             )
 

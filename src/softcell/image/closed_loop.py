@@ -21,7 +21,7 @@ from softcell.errors import InputError
 from softcell.feedback.folding import fold_normalisations
 from softcell.feedback.layer import in_loop
 from softcell.feedback.memory import Memory, into
-from softcell.image.cell_image import ImageHeader
+from softcell.image.header import ImageHeader
 from softcell.image.write import write_image
 from softcell.progress import Progress
 from softcell.weights import ReplacedWeights, Weights

@@ -18,7 +18,8 @@ from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.codes.schemes import parse_scheme, schemes_that
 from softcell.durations import Ages, format_age
 from softcell.errors import DecodingError, FormatError, InputError
-from softcell.image.cell_image import STORE_RUN, CellImage, ImageHeader, ImageTensor
+from softcell.image.cell_image import STORE_RUN, CellImage
+from softcell.image.header import ImageHeader, ImageTensor
 from softcell.image.readings import Readings
 from softcell.progress import Progress
 from softcell.weights import TensorInfo, tensor_of_bytes

@@ -15,8 +15,9 @@ from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.codes.store.hard_store import FRAMES
 from softcell.codes.store.store import Store
 from softcell.errors import InputError
-from softcell.image.cell_image import MAPS, STORE, ImageHeader, ImageTensor, levels_section
+from softcell.image.cell_image import MAPS, STORE, levels_section
 from softcell.image.container_writer import ContainerWriter
+from softcell.image.header import ImageHeader, ImageTensor
 from softcell.progress import Progress
 from softcell.weights import Weights
 from softcell.weights.finite import as_rows, finite_weights

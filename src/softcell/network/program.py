@@ -9,7 +9,8 @@ from pathlib import Path
 from softcell.allocate import Plan
 from softcell.errors import InputError
 from softcell.image.bench import Bench, Exchange
-from softcell.image.cell_image import CellImage, ImageHeader
+from softcell.image.cell_image import CellImage
+from softcell.image.header import ImageHeader
 from softcell.image.readings import simulated_chip
 from softcell.network.network import Network
 from softcell.network.write import write_network

@@ -9,8 +9,8 @@ from pathlib import Path
 from softcell.allocate import Plan
 from softcell.errors import InputError
 from softcell.feedback.memory import Memory, SimulatedMemory
-from softcell.image.cell_image import ImageHeader
 from softcell.image.closed_loop import WrittenNetwork, write_closed_loop
+from softcell.image.header import ImageHeader
 from softcell.image.readings import simulated_chip
 from softcell.image.write import write_image
 from softcell.network.network import Network, opened

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from softcell.curvature import Calibration
 from softcell.image.closed_loop import Correct, WrittenNetwork
 from softcell.progress import Progress
+from softcell.records import values_of
 from softcell.search.explanation import losses
 from softcell.search.judge import FEW, Judge
 
@@ -45,11 +46,7 @@ class GroupError:
 
     def values(self) -> dict[str, Any]:
         """Return plain values, for a file."""
-        return {
-            "tensors": list(self.tensors),
-            "predicted": self.predicted,
-            "measured": self.measured if np.isfinite(self.measured) else None,
-        }
+        return values_of(self) | ({} if np.isfinite(self.measured) else {"measured": None})
 
 
 def group_errors(

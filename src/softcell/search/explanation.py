@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from softcell.curvature import Calibration
 from softcell.feedback.loop import weighted_error
-from softcell.image.cell_image import ImageHeader
 from softcell.image.closed_loop import WrittenNetwork
+from softcell.image.header import ImageHeader
 from softcell.weights.finite import as_rows
 
 

@@ -14,7 +14,7 @@ from softcell.allocate.plan_file import save_plan
 from softcell.codes.schemes import LOOK_UP_DEFAULT
 from softcell.devices import Device
 from softcell.errors import InfeasibleError
-from softcell.image.cell_image import ImageHeader
+from softcell.image.header import ImageHeader
 from softcell.network import Network, write_network
 from softcell.progress import Progress
 from softcell.search.corrections import GroupError, factors, group_errors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,4 +136,4 @@ def tried(
 
 def _asked(network: Network, goal: Goal) -> dict[str, Any]:
     """Return what trials are alike in, as plain values."""
-    return asdict(goal) | {"keep": sorted(network.keep)}
+    return values_of(goal) | {"keep": sorted(network.keep)}

@@ -18,8 +18,9 @@ from softcell.codes.entropy.plan.loop import entropy_curves
 from softcell.codes.schemes import parse_scheme
 from softcell.curvature import Calibration
 from softcell.devices import Device
-from softcell.image.cell_image import CellImage, ImageHeader
+from softcell.image.cell_image import CellImage
 from softcell.image.closed_loop import WrittenNetwork
+from softcell.image.header import ImageHeader
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.network import opened, plan_network, write_network

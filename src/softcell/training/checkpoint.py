@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,17 @@ from torch import Tensor, nn
 
 from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
+from softcell.records import parse_json, record_of
 
 _FORMAT = "softcell.training/1"
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """How far the training came."""
+
+    step: int
+    numbers: Mapping[str, float]
 
 
 def write_checkpoint(
@@ -100,7 +110,12 @@ def read_checkpoint(
                 shape = () if key == "step" else parameter.shape
                 restored = torch.from_numpy(value).reshape(shape)
                 optimiser.state[parameter][key] = restored.to(parameter.device)
-    return int(metadata["step"]), json.loads(metadata["numbers"])
+    try:
+        said = {name: parse_json(metadata[name]) for name in ("step", "numbers")}
+        found = record_of(_Reached, said, "")
+    except (KeyError, ValueError, RecursionError) as error:
+        raise FormatError(f"{path} does not say how far it came ({error})") from None
+    return found.step, dict(found.numbers)
 
 
 def _array(name: str, values: Tensor) -> np.ndarray:

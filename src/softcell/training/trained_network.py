@@ -30,7 +30,7 @@ from softcell.weights.finite import as_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from softcell.image.cell_image import ImageHeader
+    from softcell.image.header import ImageHeader
 
 _FORMAT = "softcell.trained/1"
 _SUFFIX = ".safetensors"
