@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.closing import Closing
 from softcell.codes.code import Design
 from softcell.codes.store.hard_store import FRAMES
 from softcell.errors import FormatError, OwnDeviceError, SoftcellError
@@ -47,7 +46,7 @@ class Region:
     cells: int
 
 
-class CellImage:
+class CellImage(Closing):
     """A cell image file opened for reading; a context manager.
 
     Args:
@@ -141,17 +140,6 @@ class CellImage:
     def close(self) -> None:
         """Close the file."""
         self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 STORE_RUN = FRAMES

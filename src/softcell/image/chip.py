@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.closing import Closing
 from softcell.devices import Cells, SimulatedCells
 from softcell.durations import format_age
 from softcell.errors import FormatError, InputError
@@ -102,7 +102,7 @@ def write_chip(
         writer.write(_CHECKSUMS, np.array([list(each) for each in digests], np.uint8))
 
 
-class StoredChip:
+class StoredChip(Closing):
     """A simulated chip that was kept in a file, aged and read; a context manager.
 
     What it reads is what `SimulatedChip` of the same seed reads, to the bit. Of the file the region
@@ -214,17 +214,6 @@ class StoredChip:
                 digests.append(_digest(label, file.read(label)))
         if file.read(_CHECKSUMS).tolist() != [list(each) for each in digests]:
             raise FormatError(altered)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _digest(name: str, data: bytes | NDArray[Any]) -> bytes:

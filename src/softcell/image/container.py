@@ -11,12 +11,13 @@ import mmap
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
 from softcell.image.container_index import (
     SEGMENT_BYTES,
@@ -31,7 +32,7 @@ from softcell.image.container_writer import ContainerWriter
 __all__ = ["Container", "ContainerWriter"]
 
 
-class Container:
+class Container(Closing):
     """Open a container file to read ranges of its sections.
 
     The file is memory-mapped. A segment is verified when it is first touched, and its pages are
@@ -197,14 +198,3 @@ class Container:
         if hasattr(mmap, "MADV_DONTNEED"):
             page = begin - begin % mmap.PAGESIZE
             self._open_map().madvise(mmap.MADV_DONTNEED, page, end - page)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

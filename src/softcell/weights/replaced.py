@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.closing import Closing
 from softcell.errors import InputError
 from softcell.weights.safetensors_file import Weights
 from softcell.weights.safetensors_header import TensorInfo
 from softcell.weights.tensor_values import encode
 
 
-class ReplacedWeights:
+class ReplacedWeights(Closing):
     """Read the tensors of a network, with the values of some replaced.
 
     Args:
@@ -57,13 +57,5 @@ class ReplacedWeights:
         flat = np.ascontiguousarray(self._values[name]).reshape(-1)
         return encode(flat, self.info(name).dtype, name)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+    def close(self) -> None:
+        """Do nothing: the arrays are the caller's."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.atomic_file import AtomicFile
+from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
 from softcell.weights.safetensors_header import (
     LENGTH_BYTES,
@@ -71,7 +72,7 @@ class Weights(Protocol):
         """Close what was opened to read them."""
 
 
-class WeightsReader:
+class WeightsReader(Closing):
     """Read the tensors of a safetensors file, each when it is asked for.
 
     Args:
@@ -164,17 +165,6 @@ class WeightsReader:
         if at < nbytes:
             raise FormatError(f"{self.path} ends at byte {offset + at}; copy it again")
         return data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class WeightsWriter:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.closing import Closing
 from softcell.errors import InputError
 from softcell.weights.safetensors_header import TensorInfo
 from softcell.weights.tensor_values import decode
@@ -28,7 +28,7 @@ _DTYPES |= {f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)}
 _DTYPES |= {f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)}
 
 
-class StateDictWeights:
+class StateDictWeights(Closing):
     """Read the tensors of a state dict as if they were in a file.
 
     Args:
@@ -84,16 +84,8 @@ class StateDictWeights:
         little = value.astype(value.dtype.newbyteorder("<"), order="C", copy=True)
         return little.reshape(-1).view(np.uint8)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+    def close(self) -> None:
+        """Do nothing: the arrays are the caller's."""
 
 
 def _info(name: str, value: Any) -> TensorInfo:
