@@ -27,7 +27,6 @@ import torch
 from joint_search import command
 
 from softcell.allocate.plan_file import network_digest
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.devices import parse_device
 from softcell.evaluate.correction import task_correction
 from softcell.evaluate.datasets import DATASETS
@@ -57,6 +56,7 @@ from softcell.training import (
 from softcell.training.matrix_steps import eight_bits
 from softcell.training.stored_weights import MakeStorage
 from softcell.weights import StateDictWeights
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 RESULTS = Path(__file__).parents[1] / "results/trained-lookup.json"
 DEVICE = parse_device("pcm-partial-reset")

@@ -16,8 +16,8 @@ from softcell.curvature import (
     save_calibration,
     save_fisher,
 )
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 
 class OwnNormalisation(nn.Module):

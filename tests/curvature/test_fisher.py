@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from softcell.curvature import diagonal_fisher, load_fisher, save_fisher
-from softcell.curvature.tensor_file import write_tensors
 from softcell.errors import FormatError, InputError
+from softcell.weights.tensor_file import write_tensors
 
 
 class TinyNetwork(nn.Module):

@@ -9,7 +9,6 @@ import pytest
 from softcell.allocate import Procedure
 from softcell.allocate.plan import make_plan
 from softcell.allocate.plan_file import load_plan, network_digest, require_network
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import FormatError, InputError
@@ -20,6 +19,7 @@ from softcell.training.grid_plan import plan_of_grid
 from softcell.training.matrix_steps import eight_bits
 from softcell.training.trained_network import TrainedNetwork, trained_network, trained_networks
 from softcell.weights import StateDictWeights, WeightsReader
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 LOG = ("epoch 1: loss 2.3", "", "epoch 2: loss 0.4")
 DEVICE = parse_device("pcm-partial-reset")

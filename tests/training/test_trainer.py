@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.training import (
     CrossEntropy,
@@ -19,6 +18,7 @@ from softcell.training import (
     StoredWeights,
     train_stored,
 )
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 TRAINING = StoredTraining(
     steps=45,

@@ -97,9 +97,9 @@ def own_experiment(
         sensitivity: File with the Fisher information, or None.
     """
     from softcell.curvature import load_fisher
-    from softcell.curvature.tensor_file import digest
     from softcell.evaluate.experiment import Experiment
     from softcell.weights import WeightsReader
+    from softcell.weights.tensor_file import digest
 
     state = read_network(network)
     return Experiment(

@@ -257,9 +257,9 @@ def _accuracies(task: Task, trained: TrainedNetwork) -> tuple[float, float]:
 
 def _from_nothing(task: str, model: str | None, seed: int, as_json: bool) -> None:
     """Train a small network from random weights, and keep it."""
-    from softcell.curvature.tensor_file import read_tensors
     from softcell.evaluate.models import require_recipe
     from softcell.evaluate.tasks import TASKS, load_task
+    from softcell.weights.tensor_file import read_tensors
 
     chosen = model or next(iter(TASKS.get(task, {})), "")
     require_recipe(task, chosen)

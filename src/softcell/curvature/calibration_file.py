@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.curvature.calibration import Calibration
-from softcell.curvature.layer import LayerCurvature
-from softcell.curvature.tensor_file import read_tensors, write_tensors
+from softcell.curvature.layer import Kind, LayerCurvature
 from softcell.errors import FormatError
 from softcell.records import parse_json, record_of, values_of
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 KIND = "softcell.calibration/1"
 """Kind of the file, in its header."""
@@ -26,7 +26,7 @@ class _Facts:
     """What the file says besides its tensors."""
 
     images: int
-    kind: str
+    kind: Kind
     layers: tuple[str, ...]
     normalisations: Mapping[str, float]
 

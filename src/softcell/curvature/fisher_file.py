@@ -9,8 +9,8 @@ import numpy as np
 
 from softcell.curvature.calibration_file import KIND as CALIBRATION
 from softcell.curvature.calibration_file import load_calibration
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 _KIND = "softcell.fisher/1"
 

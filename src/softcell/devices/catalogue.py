@@ -255,7 +255,8 @@ def _measured(values: Any, where: str) -> MeasuredCell:
     model = record_of(_Measured, values, where, optional=True)
     if len(model.inputs) < 2:
         raise InputError(f"{model.name}: expected at least two inputs")
-    level = Axis(model.level.name, model.level.unit, *map(float, model.inputs[[0, -1]]))
+    low, high = float(model.inputs[0]), float(model.inputs[-1])
+    level = Axis(model.level.name, model.level.unit, low, high)
     return MeasuredCell(
         label=model.name,
         origin=model.source,

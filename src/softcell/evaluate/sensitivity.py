@@ -21,12 +21,12 @@ from softcell.curvature import (
     save_fisher,
 )
 from softcell.curvature.layer import Kind
-from softcell.curvature.tensor_file import digest
 from softcell.errors import FormatError
 from softcell.evaluate import networks
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.tasks import Task
 from softcell.progress import Progress
+from softcell.weights.tensor_file import digest
 
 _log = logging.getLogger(__name__)
 _BATCH = 4

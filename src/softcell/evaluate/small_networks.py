@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from softcell.cache import cache_folder
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.evaluate import preprocessing
 from softcell.evaluate.datasets import DATASETS, Images
@@ -23,6 +22,7 @@ from softcell.evaluate.networks import DigitsCNN, LeNet5, LeNet300, with_weights
 from softcell.evaluate.preprocessing import Preprocessing, random_offsets, shifted
 from softcell.progress import Progress
 from softcell.streams import Stream
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 _log = logging.getLogger(__name__)
 

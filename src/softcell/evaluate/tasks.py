@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.curvature.tensor_file import read_tensors
 from softcell.errors import InputError
 from softcell.evaluate.datasets import DATASETS, Images, data_file
 from softcell.evaluate.models import TASKS, ImageCounts, Model
 from softcell.evaluate.preprocessing import Augmentation
 from softcell.progress import Progress
 from softcell.streams import Stream
+from softcell.weights.tensor_file import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

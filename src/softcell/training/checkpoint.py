@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
 from softcell.records import parse_json, record_of
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 _FORMAT = "softcell.training/1"
 

@@ -19,13 +19,13 @@ from softcell.allocate.plan_file import (
     require_network,
     save_plan,
 )
-from softcell.curvature.tensor_file import read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
 from softcell.network import Network, write_network
 from softcell.search.record import PlanSettings
 from softcell.training.matrix_steps import State, eight_bit_steps, entropy_codes, of_steps, on_steps
 from softcell.weights import StateDictWeights, TensorInfo
 from softcell.weights.finite import as_rows
+from softcell.weights.tensor_file import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

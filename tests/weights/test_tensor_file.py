@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from softcell.curvature.tensor_file import digest, read_tensors, write_tensors
 from softcell.errors import FormatError, InputError
+from softcell.weights.tensor_file import digest, read_tensors, write_tensors
 
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.zeros((), np.int64)}
 
