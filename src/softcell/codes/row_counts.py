@@ -65,27 +65,48 @@ def decode_counts(reader: ByteReader, rows: int, per_row: bool) -> NDArray[np.ui
 
 
 class ByteReader:
-    """Bytes taken from the front."""
+    """Bytes taken from the front.
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
+    Args:
+        data: The bytes.
+        what: What they are, for the error.
+    """
 
-    def take(self, count: int) -> bytes:
+    def __init__(self, data: bytes, what: str = "side information") -> None:
+        self._data, self._what, self._at = data, what, 0
+
+    def take(self, count: int, part: str = "") -> bytes:
+        """Return the next bytes.
+
+        Args:
+            count: How many.
+            part: What they are, for the error.
+
+        Raises:
+            FormatError: There are fewer.
+        """
         if self._at + count > len(self._data):
-            raise FormatError("side information is shorter than it says")
+            if part:
+                size = f"of {len(self._data)} bytes"
+                raise FormatError(f"{self._what} {size} ends within its {part}")
+            raise FormatError(f"{self._what} is shorter than it says")
         self._at += count
         return self._data[self._at - count : self._at]
 
     def unpack(self, layout: str) -> tuple[int, ...]:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
+    def ahead(self) -> bytes:
+        """Return what has not been taken, without taking it."""
+        return self._data[self._at :]
+
     def rest(self) -> bytes:
-        """Return what has not been taken."""
+        """Take what has not been taken."""
         return self.take(len(self._data) - self._at)
 
     def finish(self) -> None:
         if self._at != len(self._data):
-            raise FormatError("side information is longer than it says")
+            raise FormatError(f"{self._what} is longer than it says")
 
 
 def runs(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ from softcell.codes.entropy.index_coding import decode_indices, encode_indices, 
 from softcell.codes.entropy.quantise import PASSES, dequantise, quantise
 from softcell.codes.entropy.trellis import STATES, Trellis
 from softcell.codes.entropy.trellis_kernels import OFFSETS
+from softcell.codes.row_counts import ByteReader
 from softcell.errors import FormatError, InputError
 
 _BY_ROW, _BY_COLUMN = 1, 2  # formats
@@ -154,7 +155,7 @@ def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
         FormatError: The stream is truncated, of another format, or does not end where weights of
             this shape do. An altered stream may instead decode to other weights: protect it.
     """
-    reader = _Reader(data)
+    reader = ByteReader(data, "weights stream")
     head = reader.take(1, "header")[0]
     if head >> 5 not in (_BY_ROW, _BY_COLUMN) or (head & 7) >= len(STATES):
         raise FormatError(
@@ -171,12 +172,12 @@ def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
         offsets = np.frombuffer(reader.take(OFFSETS, "offsets"), np.int8)
     eighths = None
     if head & _ROW_STEPS:
-        side = reader.take(stream_size(reader.rest()) if shape[0] else 0, "steps of rows")
+        side = reader.take(stream_size(reader.ahead()) if shape[0] else 0, "steps of rows")
         eighths = decode_indices(side, (1, shape[0]))[0]
         if eighths.size and not 0 <= eighths.min() <= eighths.max() <= _PER_OCTAVE * _OCTAVES:
             raise FormatError("weights stream has steps of rows out of range: it is damaged")
     steps = np.broadcast_to(_row_steps(base, eighths), (shape[0],))
-    indices = decode_indices(reader.rest(), shape, trellis=trellis)
+    indices = decode_indices(reader.ahead(), shape, trellis=trellis)
     return dequantise(indices, steps, offsets, trellis)
 
 
@@ -197,25 +198,6 @@ def stored_steps(steps: NDArray[np.floating]) -> NDArray[np.float32]:
     steps = np.asarray(steps)
     base, eighths = _round_steps(steps, len(steps))
     return np.broadcast_to(_row_steps(base, eighths), steps.shape).copy()
-
-
-class _Reader:
-    """Takes bytes off the beginning of a stream."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, count: int, what: str) -> bytes:
-        """Return the next bytes, or say what is missing."""
-        if self._at + count > len(self._data):
-            raise FormatError(f"weights stream of {len(self._data)} bytes ends within its {what}")
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-    def rest(self) -> bytes:
-        """Return all bytes not yet taken."""
-        return self._data[self._at :]
 
 
 def _round_steps(
