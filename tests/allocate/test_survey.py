@@ -150,7 +150,7 @@ def test_what_is_known_is_not_read_again():
             Counted.reads += 1
             return super().read(name)
 
-    weights = Counted({"w": weights_of(4, 6), "b": weights_of(4), "kept": weights_of(5, 2)})
+    weights = Counted({"w": normal(4, 6), "b": normal(4), "kept": normal(5, 2)})
     known = {}
     first = survey(weights, parse_scheme("combined"), keep=["kept"], known=known)
     read = Counted.reads
