@@ -50,6 +50,16 @@ def sources(samples: int) -> dict[str, np.ndarray]:
     }
 
 
+def step_for_bits(weights: np.ndarray, bits: float, **how: Any) -> float:
+    """Return about the smallest step at which the stream takes no more bits per weight."""
+    low, high = np.log2(weights.std()) + np.array([-bits - 2, 6.0])
+    while high - low > 1 / 128:
+        middle = (low + high) / 2
+        much = 8 * len(encode(weights, 2.0**middle, **how)) > bits * weights.size
+        low, high = (middle, high) if much else (low, middle)
+    return float(2.0**high)
+
+
 def best_point(
     weights: np.ndarray, bits: float, states: int, prices: tuple[float, ...]
 ) -> dict[str, Any]:

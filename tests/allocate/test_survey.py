@@ -140,3 +140,24 @@ def test_progress_counts_tensors():
     state = {"a": normal(2, 2), "b": normal(3)}
     survey(StateDictWeights(state), parse_scheme("naive"), progress=lambda *told: seen.append(told))
     assert seen == [("survey", 1, 2), ("survey", 2, 2)]
+
+
+def test_what_is_known_is_not_read_again():
+    class Counted(StateDictWeights):
+        reads = 0
+
+        def read(self, name):
+            Counted.reads += 1
+            return super().read(name)
+
+    weights = Counted({"w": normal(4, 6), "b": normal(4), "kept": normal(5, 2)})
+    known = {}
+    first = survey(weights, parse_scheme("combined"), keep=["kept"], known=known)
+    read = Counted.reads
+    felt = {"w": np.full((4, 6), 3.0)}
+    again = survey(weights, parse_scheme("naive"), sensitivity=felt, keep=["kept"], known=known)
+    assert Counted.reads == read > 0
+    assert [s.variance for s in again] == [s.variance for s in first]
+    assert again[0].importance.tolist() == [3.0] * 4
+    survey(weights, parse_scheme("packed"), known=known)
+    assert Counted.reads > read

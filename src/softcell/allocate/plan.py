@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from softcell.allocate.procedure import Procedure
 from softcell.allocate.setting import Setting
-from softcell.allocate.survey import fitting_bits, survey
+from softcell.allocate.survey import Known, fitting_bits, survey
 from softcell.channel import Law, law_of
 from softcell.codes.code import Code, Design
 from softcell.codes.families import FAMILIES
@@ -140,6 +140,7 @@ def make_plan(
     quantiser: Quantiser | None = None,
     curves: EntropyCurves | None = None,
     keep: Collection[str] = (),
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Plan the storage of a network.
@@ -164,6 +165,7 @@ def make_plan(
         quantiser: How entropy-coded weights are quantised in it.
         curves: Those of an earlier plan of this network and calibration, to save their time.
         keep: Names of tensors that are stored as they are, byte by byte.
+        known: Surveys of earlier plans of these weights, to save their time; added to.
         progress: Called as the work goes on.
 
     Raises:
@@ -194,6 +196,7 @@ def make_plan(
         sensitivity=sensitivity,
         vector_bits=vector_bits,
         keep=keep,
+        known=known,
         progress=progress,
     )
     codes: Mapping[str, Code] = {}

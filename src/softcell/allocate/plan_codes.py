@@ -86,7 +86,7 @@ def tensor_of(values: Any, where: str) -> TensorPlan:
         return TensorPlan(info, kind)
     made = record_of(family.code_class(), code, where)
     try:
-        made.require_rows(info.shape[0] if len(info.shape) > 1 else 1)
+        made.require_rows(info.rows)
     except ValueError as error:
         raise FormatError(f"{where}: {error}") from None
     return TensorPlan(info, kind, made)

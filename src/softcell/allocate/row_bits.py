@@ -8,52 +8,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate.curves import Curve
+from softcell.allocate.fitting import fit
 from softcell.allocate.setting import Setting
+from softcell.allocate.sharing import share, steepest_first
 from softcell.allocate.survey import TensorSurvey
 from softcell.codes.bfloat16 import ceiling
 from softcell.codes.maps.source import nearest_shape
 
 Code = TypeVar("Code")
-
-
-def share_bits(
-    loss: NDArray[np.float64], weights: NDArray[np.integer], budget: float
-) -> NDArray[np.uint8]:
-    """Share bits among groups so that sum weights loss[group, bits] is least.
-
-    Each group climbs its own convex curve; bits go where one bit gains most for each weight, until
-    the budget is spent. Groups that gain equally come in their order.
-
-    Args:
-        loss: Expected loss of one weight of each group by its number of bits, shape
-            (groups, choices), convex and falling along the second axis.
-        weights: Number of weights in each group, shape (groups,).
-        budget: Bits to spend.
-
-    Returns:
-        Bits of a weight of each group, shape (groups,).
-
-    Example:
-        >>> curve = np.array([1.0, 0.25, 0.0625])
-        >>> share_bits(np.outer([1.0, 8.0], curve), np.array([10, 10]), 30).tolist()
-        [1, 2]
-    """
-    groups, choices = loss.shape
-    gain = -np.diff(loss, axis=1)
-    # A later bit of a group never comes before an earlier one, whatever rounding says.
-    gain = np.minimum.accumulate(np.maximum(gain, 0), axis=1)
-    group, step = np.divmod(np.argsort(-gain, axis=None, kind="stable"), choices - 1)
-    cost = weights[group].astype(np.float64)
-    useful = gain[group, step] > 0
-    taken = useful & (np.cumsum(np.where(useful, cost, 0)) <= budget)
-    bits = np.bincount(group[taken], minlength=groups)
-    left = budget - float(cost[taken].sum())
-    # What no longer fitted in order may still fit further down, for a smaller group.
-    for g, s in zip(group[useful & ~taken], step[useful & ~taken]):
-        if weights[g] <= left and bits[g] == s:
-            bits[g] += 1
-            left -= float(weights[g])
-    return bits.astype(np.uint8)
 
 
 def shared_bits(
@@ -78,26 +41,31 @@ def shared_bits(
     if not tensors:
         return {}
     forms = {s.info.name: _form(s) for s in tensors}
-    loss = np.concatenate(
-        [np.outer(s.importance * s.variance, distortions(forms[s.info.name][0])) for s in tensors]
+    steps = steepest_first(
+        [
+            Curve(
+                -np.diff(np.outer(s.importance * s.variance, distortions(forms[s.info.name][0]))),
+                np.array(s.columns),
+            )
+            for s in tensors
+        ],
+        evenly=True,
     )
-    weights = np.concatenate([np.full(s.rows, s.columns) for s in tensors])
-    place = np.concatenate([(np.arange(s.rows) + 0.5) / s.rows for s in tensors])
-    order = np.argsort(place, kind="stable")
-    ends = np.cumsum([s.rows for s in tensors])[:-1]
-    budget = setting.target * bits_per_cell
-    while True:
-        bits = np.zeros(len(weights), np.uint8)
-        bits[order] = share_bits(loss[order], weights[order], max(budget, 0.0))
+
+    def made_at(budget: float) -> tuple[dict[str, Code], float, float]:
+        bits = share(steps, budget)
         codes = {
-            s.info.name: code(*forms[s.info.name], part)
-            for s, part in zip(tensors, np.split(bits, ends))
+            s.info.name: code(*forms[s.info.name], part.astype(np.uint8))
+            for s, part in zip(tensors, bits)
         }
         over = setting.cells(cost(codes[s.info.name], s) for s in tensors) - setting.target
-        if over <= 0 or not bits.any():
-            return codes
-        spent = float((weights * bits).sum(dtype=np.int64))
-        budget = min(budget, spent) - max(over, 1) * bits_per_cell
+        return (
+            codes,
+            over,
+            float(sum(s.columns * int(part.sum()) for s, part in zip(tensors, bits))),
+        )
+
+    return fit(made_at, setting.target * bits_per_cell, of_cell=bits_per_cell)
 
 
 def _form(tensor: TensorSurvey) -> tuple[int, float]:

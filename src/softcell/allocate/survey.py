@@ -21,6 +21,9 @@ from softcell.weights.finite import FLOATS, finite_weights
 _RUN = 1 << 18
 _NOTHING = Histogram(np.zeros(1), np.zeros(1))
 
+Known = dict[tuple[str, str, int], "TensorSurvey"]
+"""What is known of tensors, by name, kind of the scheme and bits of a number in vectors."""
+
 
 @dataclass(frozen=True, eq=False)
 class TensorSurvey:
@@ -58,12 +61,12 @@ class TensorSurvey:
     @property
     def rows(self) -> int:
         """Output channels."""
-        return self.info.shape[0] if len(self.info.shape) > 1 else 1
+        return self.info.rows
 
     @property
     def columns(self) -> int:
         """Weights of one output channel."""
-        return self.info.size // self.rows
+        return self.info.columns
 
 
 def survey(
@@ -73,6 +76,7 @@ def survey(
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     vector_bits: int = 16,
     keep: Collection[str] = (),
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> list[TensorSurvey]:
     """Look at every tensor once.
@@ -84,6 +88,7 @@ def survey(
             `loss_weights` for tensors without.
         vector_bits: Bits of a number in vectors, 16 or 12, where the scheme codes matrices.
         keep: Names of tensors that are stored as they are, byte by byte.
+        known: Of earlier surveys of these weights, to save reading them again; added to.
         progress: Called after every tensor.
 
     Raises:
@@ -94,10 +99,15 @@ def survey(
         raise InputError(f"numbers in vectors have 16 or 12 bits, got {vector_bits}")
     if unknown := sorted(set(keep) - set(weights.names)):
         raise InputError(f"there is no tensor {unknown[0]!r} to keep; name one of the network's")
-    result = []
+    result, known = [], {} if known is None else known
     for done, name in enumerate(weights.names, start=1):
-        kept = TensorSurvey(weights.info(name), RAW, _NOTHING) if name in keep else None
-        result.append(kept or _survey(weights, name, scheme, vector_bits))
+        key = name, scheme.kind, vector_bits
+        if name in keep:
+            result.append(TensorSurvey(weights.info(name), RAW, _NOTHING))
+        else:
+            if key not in known:
+                known[key] = _survey(weights, name, scheme, vector_bits)
+            result.append(known[key])
         if progress:
             progress("survey", done, len(weights.names))
     if sum(each.info.size for each in result) == 0:

@@ -258,14 +258,3 @@ def require_each_row(values: NDArray[Any], rows: int) -> None:
     """
     if values.shape != (rows,):
         raise InputError(f"its code is for {len(values)} rows, it has {rows}")
-
-
-def rows_and_columns(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the output channels of a tensor that is not empty, and the weights of each.
-
-    Example:
-        >>> rows_and_columns((16, 3, 3, 3)), rows_and_columns((10,))
-        ((16, 27), (1, 10))
-    """
-    rows = shape[0] if len(shape) > 1 else 1
-    return rows, int(np.prod(shape, dtype=np.int64)) // rows

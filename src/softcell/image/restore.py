@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Law, channel_of, law_of
-from softcell.codes.code import RUN_CELLS, StoredTensor, rows_and_columns
+from softcell.codes.code import RUN_CELLS, StoredTensor
 from softcell.codes.families import FAMILIES, RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.codes.schemes import parse_scheme, schemes_that
@@ -181,10 +181,9 @@ class Restoration:
                 raise FormatError("it has no cells")
             return self._readings.read(region, start, stop)
 
-        rows, columns = rows_and_columns(tensor.info.shape)
         stored = StoredTensor(
-            rows=rows,
-            columns=columns,
+            rows=tensor.info.rows,
+            columns=tensor.info.columns,
             data=data,
             failed=failed,
             cells=tensor.cells,

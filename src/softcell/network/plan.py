@@ -11,6 +11,7 @@ from softcell.network.network import Network, opened
 from softcell.progress import Progress
 
 if TYPE_CHECKING:
+    from softcell.allocate.survey import Known
     from softcell.codes.entropy.plan.curves import EntropyCurves, Quantiser
     from softcell.curvature import Calibration
 
@@ -27,6 +28,7 @@ def plan_network(
     calibration: Calibration | None = None,
     quantiser: Quantiser | None = None,
     curves: EntropyCurves | None = None,
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Plan the storage of a network.
@@ -43,6 +45,7 @@ def plan_network(
         calibration: In place of the network's own, such as one whose sensitivities were corrected.
         quantiser: How entropy-coded weights are quantised in the loop.
         curves: Those of an earlier plan.
+        known: Surveys of earlier plans with the same loop and sparsity; added to.
         progress: Called as the work goes on.
 
     Raises:
@@ -67,5 +70,6 @@ def plan_network(
             quantiser=quantiser,
             curves=curves,
             keep=network.keep,
+            known=known,
             progress=progress,
         )

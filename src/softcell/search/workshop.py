@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import Plan, Procedure
-from softcell.allocate.survey import survey
+from softcell.allocate.survey import Known, survey
 from softcell.codes.entropy.plan.curves import EntropyCurves
 from softcell.codes.entropy.plan.loop import entropy_curves
 from softcell.codes.schemes import parse_scheme
@@ -59,6 +60,7 @@ class Workshop:
         self.corrections: dict[str, float] = {}
         self._progress = progress
         self._curves: dict[Recipe, EntropyCurves] = {}
+        self._known: defaultdict[tuple[bool, float], Known] = defaultdict(dict)
 
     def loops(self, recipe: Recipe) -> bool:
         """Return whether a network goes through the feedback loop by this recipe."""
@@ -97,6 +99,7 @@ class Workshop:
             calibration=calibration,
             quantiser=recipe.quantiser,
             curves=curves,
+            known=self._known_of(recipe),
             progress=self._progress,
         )
 
@@ -156,6 +159,11 @@ class Workshop:
         of = recipe, cells_per_weight, float(np.mean(taken)), verdict, predicted, score
         return Trial(*of, inputs, chips, first_seed), plan
 
+    def _known_of(self, recipe: Recipe) -> Known:
+        """Return what earlier plans saw of the weights as `weights` opens them."""
+        procedure = self.procedure(recipe)
+        return self._known[procedure.loop, procedure.sparsity]
+
     def _curves_of(self, recipe: Recipe, calibration: Calibration) -> EntropyCurves:
         """Return curves that are kept from plan to plan."""
         key = replace(Recipe(), **{name: getattr(recipe, name) for name in _CURVES})
@@ -167,6 +175,7 @@ class Workshop:
                 parse_scheme(recipe.scheme),
                 sensitivity=calibration.fisher or self.subject.sensitivity,
                 keep=self.subject.keep,
+                known=self._known_of(recipe),
             )
             matrices = tuple(s for s in surveys if s.coded)
             self._curves[key] = entropy_curves(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from softcell.errors import InputError
 from softcell.weights import Weights
+from softcell.weights.safetensors_header import rows_of
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 """Types of floating-point tensors, as safetensors files name them."""
@@ -14,8 +15,7 @@ FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
 def as_rows(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a tensor's weights as output channels by the rest, float32."""
-    rows = weights.shape[0] if weights.ndim > 1 else 1
-    return np.ascontiguousarray(weights, np.float32).reshape(rows, -1)
+    return np.ascontiguousarray(weights, np.float32).reshape(rows_of(weights.shape), -1)
 
 
 def finite_weights(weights: Weights, name: str) -> NDArray[np.float32]:

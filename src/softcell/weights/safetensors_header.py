@@ -60,9 +60,29 @@ class TensorInfo:
         return math.prod(self.shape)
 
     @property
+    def rows(self) -> int:
+        """Output channels: the length of the first axis, 1 for a vector."""
+        return rows_of(self.shape)
+
+    @property
+    def columns(self) -> int:
+        """Weights of one output channel of a tensor that is not empty."""
+        return self.size // self.rows
+
+    @property
     def nbytes(self) -> int:
         """Number of bytes."""
         return self.size * BITS[self.dtype] // 8
+
+
+def rows_of(shape: tuple[int, ...]) -> int:
+    """Return the output channels of a tensor of this shape.
+
+    Example:
+        >>> rows_of((16, 3, 3, 3)), rows_of((10,))
+        (16, 1)
+    """
+    return shape[0] if len(shape) > 1 else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from softcell.codes.entropy.quantise import quantise
-from softcell.codes.entropy.step_search import step_for_bits
 from softcell.codes.entropy.stream import decode, encode
 from softcell.codes.entropy.trellis import STATES, Trellis
 from softcell.errors import InputError
@@ -82,7 +81,7 @@ def test_the_path_found_is_the_best_of_all_paths():
     assert ((weights - values) ** 2).sum() == pytest.approx(best, rel=1e-6)
 
 
-def distortion(weights: np.ndarray, bits: float, states: int) -> float:
+def distortion(step_for_bits, weights: np.ndarray, bits: float, states: int) -> float:
     trellis = Trellis(states)
     step = step_for_bits(weights, bits, trellis=trellis)
     stream = encode(weights, step, trellis=trellis)
@@ -90,15 +89,15 @@ def distortion(weights: np.ndarray, bits: float, states: int) -> float:
     return float(((decode(stream, weights.shape) - weights) ** 2).mean())
 
 
-def test_eight_states_gain_over_half_a_decibel_at_equal_bits():
+def test_eight_states_gain_over_half_a_decibel_at_equal_bits(step_for_bits):
     weights = np.random.default_rng(5).standard_normal((150, 200)).astype(np.float32)
-    scalar, eight = (distortion(weights, 2.4, states) for states in (1, 8))
+    scalar, eight = (distortion(step_for_bits, weights, 2.4, states) for states in (1, 8))
     assert 10 * np.log10(scalar / eight) > 0.6
 
 
-def test_more_states_come_closer():
+def test_more_states_come_closer(step_for_bits):
     weights = np.random.default_rng(5).standard_normal((150, 200)).astype(np.float32)
-    four, sixteen = (distortion(weights, 3.6, states) for states in (4, 16))
+    four, sixteen = (distortion(step_for_bits, weights, 3.6, states) for states in (4, 16))
     assert 10 * np.log10(four / sixteen) > 0.1
 
 

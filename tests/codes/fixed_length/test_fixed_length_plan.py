@@ -10,7 +10,7 @@ from softcell.channel import channel_of
 from softcell.codes.analog.value_range import Histogram
 from softcell.codes.fixed_length.cells import bit_variances
 from softcell.codes.fixed_length.code import FixedLengthCode
-from softcell.codes.fixed_length.plan import Curve, choose_formats, expected_distortion, share_cells
+from softcell.codes.fixed_length.plan import choose_formats, expected_distortion
 from softcell.codes.store.modulation import design_modulation
 from softcell.devices import parse_device
 from softcell.image.cell_image import CellImage
@@ -131,16 +131,6 @@ def test_formats_lie_on_a_convex_curve():
     assert (np.diff(cells) > 0).all()
     assert (slopes < 0).all()
     assert (np.diff(slopes) > 0).all()
-
-
-def test_shares_equalise_what_a_cell_gains():
-    curve = 4.0 ** -np.arange(8.0)
-    cells = 1.0 + np.arange(8)
-    importance = 4.0 ** np.arange(3)
-    (rows,) = share_cells([Curve(importance, 10, cells, curve)], 10 * (3 + 1 + 2 + 3))
-    assert rows.tolist() == [1, 2, 3]
-    (none,) = share_cells([Curve(importance, 10, cells, curve)], 0.0)
-    assert none.tolist() == [0, 0, 0]
 
 
 ODD = {

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate.curves import Curve
+from softcell.allocate.fitting import fit
 from softcell.allocate.setting import Setting
+from softcell.allocate.sharing import share, steepest_first
 from softcell.codes.analog.value_range import Histogram
 from softcell.codes.bfloat16 import ceiling
 from softcell.codes.fixed_length.cells import bit_variances
 from softcell.codes.fixed_length.code import MOST_BITS, FixedLengthCode, IndexFormat, encode_side
+from softcell.codes.maps.lower_envelope import falling_hull
 from softcell.codes.store.modulation import design_modulation
 
 _LABEL_BITS = (3, 2, 1)
@@ -20,23 +21,6 @@ _LABEL_BITS = (3, 2, 1)
 
 _PER_OCTAVE = 12
 _OCTAVES = 9
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """What the formats of one tensor cost and leave.
-
-    Args:
-        importance: What the loss feels of a squared error of one weight, shape (rows,).
-        columns: Weights in a row.
-        cells: Cells of a weight by format, rising, shape (formats,).
-        distortion: Expected squared error of a weight, falling and convex, shape (formats,).
-    """
-
-    importance: NDArray[np.float64] = field(repr=False)
-    columns: int
-    cells: NDArray[np.float64]
-    distortion: NDArray[np.float64]
 
 
 def plan_codes(setting: Setting) -> dict[str, FixedLengthCode]:
@@ -109,15 +93,12 @@ def choose_formats(
             raw = bits - protected
             error = quantised + steps**2 * _raw_error(raw, variances)
             found = int(error.argmin())
-            cells = protected / bits_per_cell + raw / len(variances)
+            taken = protected / bits_per_cell + raw / len(variances)
             form = IndexFormat(bits, protected, ceiling(float(steps[found])))
-            options.append((cells, float(error[found]), form))
-    hull = _lower_hull(options)
-    return (
-        tuple(form for _, _, form in hull),
-        np.array([cells for cells, _, _ in hull]),
-        np.array([error for _, error, _ in hull]),
-    )
+            options.append((taken, float(error[found]), form))
+    cells, error = np.array([option[:2] for option in options]).T
+    hull = falling_hull(cells, error)
+    return tuple(options[i][2] for i in hull), cells[hull], error[hull]
 
 
 def _raw_error(raw: int, variances: NDArray[np.float64]) -> float:
@@ -133,86 +114,47 @@ def _raw_error(raw: int, variances: NDArray[np.float64]) -> float:
     return float(4.0 ** np.arange(raw - 1, -1, -1) @ (shares @ variances))
 
 
-def _lower_hull(
-    options: list[tuple[float, float, IndexFormat]],
-) -> list[tuple[float, float, IndexFormat]]:
-    """Return the options that a mixture of others does not beat, by rising cells."""
-    hull: list[tuple[float, float, IndexFormat]] = []
-    for option in sorted(options, key=lambda each: each[:2]):
-        if hull and option[1] >= hull[-1][1]:
-            continue
-        while len(hull) > 1:
-            (x0, y0, _), (x1, y1, _) = hull[-2:]
-            if (y1 - y0) * (option[0] - x0) < (option[1] - y0) * (x1 - x0):
-                break
-            hull.pop()
-        if hull and option[0] == hull[-1][0]:
-            hull.pop()
-        hull.append(option)
-    return hull
-
-
-def share_cells(curves: Sequence[Curve], budget: float) -> list[NDArray[np.int64]]:
-    """Choose a format for each row of each tensor so that the expected loss is least.
-
-    Every row climbs its tensor's convex curve from the cheapest format; cells go where they take
-    most from the loss, until the next step no longer fits. Rows that gain equally are served
-    evenly over all tensors.
-
-    Args:
-        curves: Tensors.
-        budget: Cells to spend.
-
-    Returns:
-        Formats by tensor, shape (rows,) each.
-
-    Example:
-        >>> curve = Curve(np.array([1.0, 8.0]), 10, np.array([1.0, 1.5]), np.array([1.0, 0.25]))
-        >>> [rows.tolist() for rows in share_cells([curve], 25.0)]
-        [[0, 1]]
-    """
-    slopes, costs, places, groups, first = [], [], [], [], 0
-    for curve in curves:
-        rows, more = len(curve.importance), np.diff(curve.cells)
-        slopes.append(np.outer(curve.importance, -np.diff(curve.distortion) / more).reshape(-1))
-        costs.append(np.tile(more * curve.columns, rows))
-        places.append(np.repeat((np.arange(rows) + 0.5) / rows, len(more)))
-        groups.append(np.repeat(first + np.arange(rows), len(more)))
-        first += rows
-    slope = np.concatenate(slopes)
-    order = np.lexsort((np.concatenate(places), -slope))
-    order = order[slope[order] > 0]
-    least = sum(len(c.importance) * c.columns * float(c.cells[0]) for c in curves)
-    fits = np.cumsum(np.concatenate(costs)[order]) <= budget - least
-    taken = np.bincount(np.concatenate(groups)[order[fits]], minlength=first)
-    return np.split(taken, np.cumsum([len(curve.importance) for curve in curves])[:-1])
-
-
 def _shared(setting: Setting, label_bits: int) -> tuple[dict[str, FixedLengthCode], float]:
-    """Return codes with so many label bits in a cell, and their expected loss."""
+    """Return codes with so many label bits in a cell, and their expected loss.
+
+    Every row climbs its tensor's curve from the cheapest format, until the next step no longer
+    fits. Rows that gain equally are served evenly over all tensors.
+    """
     tensors, store = setting.matrices, setting.store
     variances = bit_variances(setting.channel, design_modulation(setting.channel, 1 << label_bits))
-    formats, curves = [], []
-    for s in tensors:
-        each, cells, distortion = choose_formats(
-            s.magnitudes.with_zeros(s.zeros), variances, store.bits_per_cell
+    choices = [
+        choose_formats(s.magnitudes.with_zeros(s.zeros), variances, store.bits_per_cell)
+        for s in tensors
+    ]
+    curves = [
+        Curve(
+            np.outer(s.importance, -np.diff(distortion) / np.diff(cells)),
+            np.diff(cells) * s.columns,
         )
-        formats.append(each)
-        curves.append(Curve(s.importance, s.columns, cells, distortion))
-    budget = setting.target - store.cells(setting.fixed_bytes)
-    while True:
-        chosen = share_cells(curves, budget)
+        for s, (_, cells, distortion) in zip(tensors, choices)
+    ]
+    steps = steepest_first(curves, evenly=True)
+    least = sum(s.rows * s.columns * float(cells[0]) for s, (_, cells, _) in zip(tensors, choices))
+
+    def made_at(
+        budget: float,
+    ) -> tuple[tuple[dict[str, FixedLengthCode], list[NDArray[np.int64]]], float, float]:
+        chosen = share(steps, budget - least, fill=False)
         codes = {
-            s.info.name: _code(label_bits, each, rows)
-            for s, each, rows in zip(tensors, formats, chosen)
+            s.info.name: _code(label_bits, formats, rows)
+            for s, (formats, _, _), rows in zip(tensors, choices, chosen)
         }
-        over = _cells(setting, codes) - setting.target
-        if over <= 0 or not any(rows.any() for rows in chosen):
-            break
-        spent = sum(float(c.cells[rows].sum()) * c.columns for c, rows in zip(curves, chosen))
-        budget = min(budget, spent) - max(over, 1)
+        spent = sum(
+            float(cells[rows].sum()) * s.columns
+            for s, (_, cells, _), rows in zip(tensors, choices, chosen)
+        )
+        some = any(rows.any() for rows in chosen)
+        return (codes, chosen), _cells(setting, codes) - setting.target, spent if some else 0.0
+
+    codes, chosen = fit(made_at, setting.target - store.cells(setting.fixed_bytes))
     loss = sum(
-        float(c.importance @ c.distortion[rows]) * c.columns for c, rows in zip(curves, chosen)
+        float(s.importance @ distortion[rows]) * s.columns
+        for s, (_, _, distortion), rows in zip(tensors, choices, chosen)
     )
     return codes, loss
 

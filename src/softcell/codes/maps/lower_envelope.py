@@ -1,4 +1,4 @@
-"""The least of many lines, for every value at once."""
+"""Lower convex hulls, and with them the least of many lines, for every value at once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,25 @@ def least_lines(
     chosen = order[hull]
     slope = np.diff(b[chosen]) / (2 * np.diff(a[chosen]))  # v at which the next line takes over
     return chosen[np.searchsorted(slope, values)]
+
+
+def falling_hull(cost: NDArray[np.float64], loss: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the options, by rising cost and falling loss, that no mixture of others beats.
+
+    Args:
+        cost: Cost of each option, shape (options,).
+        loss: Its loss, same shape.
+
+    Example:
+        >>> falling_hull(np.array([0.0, 2.0, 1.0, 3.0]), np.array([9.0, 1.0, 7.0, 1.0])).tolist()
+        [0, 1]
+    """
+    order = np.lexsort((loss, cost))
+    least = np.minimum.accumulate(loss[order])
+    falls = np.append(True, least[1:] < least[:-1])[: order.size]
+    order = order[falls]
+    hull: NDArray[np.int64] = order[_lower_hull(cost[order], loss[order])]
+    return hull
 
 
 @compiled()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from softcell.codes.bfloat16 import expand, round_up
 from softcell.errors import InputError
+from softcell.weights.safetensors_header import rows_of
 
 _BLOCK = 1 << 18
 """Weights quantised at a time."""
@@ -43,11 +44,6 @@ def _count(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
-def _rows(shape: tuple[int, ...]) -> int:
-    """Return the number of output channels, the first dimension (1 for a vector)."""
-    return shape[0] if len(shape) > 1 else 1
-
-
 def _float32(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(weights, np.float32).reshape(-1).view(np.uint8)
 
@@ -70,7 +66,7 @@ def _from_float16(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np
 
 def _int8(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Quantise symmetrically, w ~ s q with q in -127..127 and a bfloat16 step s for each row."""
-    rows = weights.reshape(_rows(weights.shape), -1)
+    rows = weights.reshape(rows_of(weights.shape), -1)
     bits = round_up(np.maximum(rows.max(axis=1), -rows.min(axis=1)) / np.float32(127))
     # A row of zeros divides by 1. In float64, where no step is too small to divide by.
     step = np.where(bits > 0, expand(bits), 1).astype(np.float64)
@@ -83,7 +79,7 @@ def _int8(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _from_int8(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    rows = _rows(shape)
+    rows = rows_of(shape)
     step = expand(np.ascontiguousarray(data[: 2 * rows]).view(np.uint16))
     index = data[2 * rows :].view(np.int8).reshape(rows, -1)
     with np.errstate(over="ignore", invalid="ignore"):  # steps of code words that failed
@@ -115,8 +111,8 @@ FORMATS = {
         "int8",
         _int8,
         _from_int8,
-        lambda shape: 2 * _rows(shape) + _count(shape),
-        lambda shape: 2 * _rows(shape),
+        lambda shape: 2 * rows_of(shape) + _count(shape),
+        lambda shape: 2 * rows_of(shape),
     ),
 }
 

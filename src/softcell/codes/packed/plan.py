@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.allocate.curves import Curve
 from softcell.allocate.layer import feedback_layer
 from softcell.allocate.setting import Setting
+from softcell.allocate.sharing import share, steepest_first
 from softcell.channel import channel_of
+from softcell.codes.maps.lower_envelope import falling_hull
 from softcell.codes.packed.code import (
     CELLS,
     DOUBLE,
@@ -169,37 +172,27 @@ def share_cells(trials: Mapping[str, PackedTrial], budget: float) -> dict[str, P
         >>> share_cells({"a": trial}, 10)["a"].classes.tolist()
         [0, 3]
     """
-    steps = [
-        (gain, name, row, kind)
-        for name, trial in trials.items()
-        for row, losses in enumerate(trial.losses)
-        for gain, kind in _hull(losses, trial.columns)
-    ]
-    steps.sort(key=lambda step: -step[0])
-    chosen = {name: np.full(len(t.losses), NONE, np.uint8) for name, t in trials.items()}
-    full: set[tuple[str, int]] = set()
-    for _, name, row, kind in steps:
-        cost = trials[name].columns * float(CELLS[kind] - CELLS[chosen[name][row]])
-        if cost > budget:
-            full.add((name, row))
-        if (name, row) not in full:
-            chosen[name][row] = kind
-            budget -= cost
-    return {name: _grouped(kinds, trials[name]) for name, kinds in chosen.items()}
+    hulls = {name: [_hull(row) for row in trial.losses] for name, trial in trials.items()}
+    curves = [_curve(trials[name], rows) for name, rows in hulls.items()]
+    return {
+        name: _grouped(np.array([hull[n] for hull, n in zip(rows, taken)], np.uint8), trials[name])
+        for (name, rows), taken in zip(hulls.items(), share(steepest_first(curves), budget))
+    }
 
 
-def _hull(losses: NDArray[np.float64], columns: int) -> Sequence[tuple[float, int]]:
-    """Return the classes on a row's lower convex hull, with what a cell gains up to each."""
-    steps: list[tuple[float, int]] = []
-    at = NONE
-    while at < len(CELLS) - 1:
-        later = np.arange(at + 1, len(CELLS))
-        gains = (losses[at] - losses[later]) / ((CELLS[later] - CELLS[at]) * columns)
-        if gains.max() <= 0:
-            break
-        at = int(later[gains.argmax()])
-        steps.append((float(gains.max()), at))
-    return steps
+def _hull(losses: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the classes on a row's lower convex hull, from none on."""
+    return falling_hull(CELLS, losses)
+
+
+def _curve(trial: PackedTrial, hulls: Sequence[NDArray[np.int64]]) -> Curve:
+    gain = np.zeros((len(hulls), len(CELLS) - 1))
+    cost = np.zeros_like(gain)
+    for row, (losses, hull) in enumerate(zip(trial.losses, hulls)):
+        more = np.diff(CELLS[hull])
+        gain[row, : more.size] = -np.diff(losses[hull]) / (more * trial.columns)
+        cost[row, : more.size] = trial.columns * more
+    return Curve(gain, cost)
 
 
 def _grouped(kinds: NDArray[np.uint8], trial: PackedTrial) -> PackedCode:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from softcell.codes.maps.lower_envelope import falling_hull
 from softcell.errors import InputError
 
 POINTS_PER_BIT = 16
@@ -67,26 +68,8 @@ def convex_curve(rate_bits: np.ndarray, distortion: np.ndarray) -> RateDistortio
     Returns:
         The curve through the points that lie on the hull.
     """
-    corners = hull_corners(rate_bits, distortion)
+    corners = falling_hull(rate_bits, distortion)
     return RateDistortion(rate_bits[corners], distortion[corners])
-
-
-def hull_corners(rate_bits: np.ndarray, distortion: np.ndarray) -> list[int]:
-    """Give the indices of the points on the falling lower hull, in the order of their rate."""
-    rates, errors = rate_bits.tolist(), distortion.tolist()
-    hull: list[int] = []
-    for point in np.lexsort((distortion, rate_bits)).tolist():
-        rate, error = rates[point], errors[point]
-        if hull and error >= errors[hull[-1]]:
-            continue
-        while len(hull) > 1:
-            first, second = hull[-2:]
-            before = (errors[first] - errors[second]) * (rate - rates[first])
-            if before > (errors[first] - error) * (rates[second] - rates[first]):
-                break
-            hull.pop()
-        hull.append(point)
-    return hull
 
 
 def distortion_grid(variance: float, least: float) -> np.ndarray:

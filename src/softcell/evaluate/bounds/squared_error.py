@@ -9,13 +9,9 @@ from scipy.interpolate import CubicHermiteSpline
 from scipy.sparse import csr_array
 
 from softcell.channel.blahut_arimoto import Evaluation, maximise
+from softcell.codes.maps.lower_envelope import falling_hull
 from softcell.errors import InputError
-from softcell.evaluate.bounds.curve import (
-    RateDistortion,
-    convex_curve,
-    distortion_grid,
-    hull_corners,
-)
+from softcell.evaluate.bounds.curve import RateDistortion, convex_curve, distortion_grid
 
 _REACH = 8.0
 """Width at which the Gaussian kernel is cut off, in its standard deviations (e^-32)."""
@@ -186,7 +182,7 @@ def curve_through(
     """
     inside = [point for point in points if 1e-12 < point.distortion / variance < 1 - 1e-9]
     known = np.array([(0.0, variance, np.inf), *inside])
-    rate, distortion, width = known[hull_corners(known[:, 0], known[:, 1])][::-1].T
+    rate, distortion, width = known[falling_hull(known[:, 0], known[:, 1])][::-1].T
     if len(rate) > 1:
         grid = distortion_grid(variance, float(distortion[0]))[::-1]
         slope = -1 / (2 * width**2 * _LN2)
