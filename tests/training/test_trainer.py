@@ -163,6 +163,10 @@ def test_a_checkpoint_of_another_training_is_refused(another, batches, tmp_path)
     with pytest.raises(InputError, match="of another network"):
         options = {"seed": 1, "checkpoint": path, "resume": True}
         train_stored(stored, CrossEntropy(), batches, short, **options)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {**metadata, "step": "2.5"})
+    with pytest.raises(FormatError, match=r"step is a whole number, got 2\.5"):
+        trained(another(), batches, short, checkpoint=path, resume=True)
     write_tensors(path, {"w": np.ones(2)}, {})
     with pytest.raises(FormatError, match="no checkpoint"):
         trained(another(), batches, short, checkpoint=path, resume=True)
