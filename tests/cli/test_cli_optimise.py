@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from softcell.cli import main
-from softcell.search import Workshop
+from softcell.search import TrialMaker
 from softcell.weights import TensorInfo, WeightsReader, WeightsWriter
 
 OWN = """
@@ -218,7 +218,7 @@ def test_a_search_that_was_stopped_goes_on(softcell, folder, monkeypatch):
     whole = json.loads(Path("plan.json").read_text())
     Path("plan.json").unlink()
     made = []
-    trial = Workshop.trial
+    trial = TrialMaker.trial
 
     def stopped(self, *arguments, **options):
         if len(made) == stop:
@@ -226,7 +226,7 @@ def test_a_search_that_was_stopped_goes_on(softcell, folder, monkeypatch):
         made.append(arguments)
         return trial(self, *arguments, **options)
 
-    monkeypatch.setattr(Workshop, "trial", stopped)
+    monkeypatch.setattr(TrialMaker, "trial", stopped)
     stop = len(whole["report"]["tried"]) - 2
     outcome = softcell(*SEARCH, "-o", "plan.json")
     assert (outcome.status, outcome.out) == (130, "")

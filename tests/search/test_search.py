@@ -11,7 +11,7 @@ from softcell.devices import parse_device
 from softcell.durations import Ages
 from softcell.errors import InfeasibleError, InputError
 from softcell.network.own import learnt_of
-from softcell.search import Goal, Recipe, Search, Verdict, Workshop
+from softcell.search import Goal, Recipe, Search, TrialMaker, Verdict
 from softcell.search.judge import CONFIRM, SEARCH
 from softcell.search.subjects import own_subject
 
@@ -37,9 +37,9 @@ def outcome(cnn_subject, device):
 def test_the_plan_keeps_to_the_goal_when_written_anew(cnn_subject, device, outcome):
     assert outcome.best.score <= 1
     assert (outcome.confirmed.score, outcome.confirmed.inputs) <= (1, CONFIRM)
-    workshop = Workshop(cnn_subject, device, GOAL)
+    maker = TrialMaker(cnn_subject, device, GOAL)
     for seed in (101, 102):
-        state, header, _ = workshop.write(outcome.plan, seed)
+        state, header, _ = maker.write(outcome.plan, seed)
         for inputs in (SEARCH, CONFIRM):
             assert cnn_subject.judge(state, inputs).divergence <= GOAL.max_divergence
         assert header.cells_per_weight == pytest.approx(outcome.best.cells_per_weight)
@@ -58,9 +58,9 @@ def test_it_takes_fewer_cells_than_it_began_with(outcome):
 def test_cells_and_divergence_are_what_was_written(cnn, cnn_subject, device, outcome):
     """The count is of the original network, and every trial can be made again."""
     best = outcome.best
-    again, _ = Workshop(cnn_subject, device, GOAL).trial(Recipe(), outcome.trials[0].target)
+    again, _ = TrialMaker(cnn_subject, device, GOAL).trial(Recipe(), outcome.trials[0].target)
     assert again == outcome.trials[0]
-    header = Workshop(cnn_subject, device, GOAL).write(outcome.plan, 0)[1]
+    header = TrialMaker(cnn_subject, device, GOAL).write(outcome.plan, 0)[1]
     assert header.weights == sum(tensor.numel() for tensor in cnn.state.values())
     assert best.cells_per_weight == header.cells / header.weights
 
@@ -73,13 +73,13 @@ def test_the_same_search_gives_the_same_plan(cnn, device, tmp_path):
 
 def test_known_trials_are_not_made_again(cnn_subject, device, outcome, monkeypatch, tmp_path):
     made = []
-    trial = Workshop.trial
+    trial = TrialMaker.trial
 
     def counted(self, recipe, cells, **options):
         made.append((recipe, cells))
         return trial(self, recipe, cells, **options)
 
-    monkeypatch.setattr(Workshop, "trial", counted)
+    monkeypatch.setattr(TrialMaker, "trial", counted)
     again = found(cnn_subject, device, known=outcome.trials)[1]
     assert made == []
     assert again.trials == outcome.trials
@@ -116,7 +116,7 @@ def test_so_many_cells_and_no_more(cnn_subject, device):
 
 def test_more_cells_lose_less(cnn_subject, device):
     low, high = (
-        Workshop(cnn_subject, device, GOAL).trial(Recipe(), cells)[0] for cells in (0.45, 2.0)
+        TrialMaker(cnn_subject, device, GOAL).trial(Recipe(), cells)[0] for cells in (0.45, 2.0)
     )
     assert high.verdict.divergence < 0.5 * low.verdict.divergence
     assert high.predicted < 0.5 * low.predicted
@@ -150,8 +150,8 @@ def test_a_tensor_to_keep_is_kept_to_the_byte(cnn, device):
     """A vector, too, though other vectors are corrected for what was written before them."""
     kept = frozenset({"7.weight", "7.bias"})
     subject = cnn.subject(keep=kept)
-    workshop = Workshop(subject, device, GOAL)
-    state, header, _ = workshop.write(workshop.plan(Recipe(), 8.0), 9)
+    maker = TrialMaker(subject, device, GOAL)
+    state, header, _ = maker.write(maker.plan(Recipe(), 8.0), 9)
     for name in kept:
         assert state[name].tobytes() == cnn.state[name].numpy().tobytes()
     assert (state["3.weight"] != cnn.state["3.weight"].numpy()).any()
@@ -173,8 +173,8 @@ def test_a_normalisation_cannot_be_kept_where_it_is_folded(cnn, device):
 
 
 def test_half_precision(half_cnn, device):
-    workshop = Workshop(half_cnn.subject(), device, GOAL)
-    low, high = (workshop.trial(Recipe(sequential=0.5), cells) for cells in (0.6, 1.5))
+    maker = TrialMaker(half_cnn.subject(), device, GOAL)
+    low, high = (maker.trial(Recipe(sequential=0.5), cells) for cells in (0.6, 1.5))
     assert high[0].verdict.divergence < min(0.02, 0.7 * low[0].verdict.divergence)
     assert high[0].cells_per_weight < 1.6
     dtype = {"torch.bfloat16": "BF16", "torch.float16": "F16"}[str(half_cnn.inputs.dtype)]
@@ -186,10 +186,10 @@ def test_written_blind_and_decoded_by_look_up(cnn, device):
     goal = Goal(max_divergence=0.02, decoder="table", verify=False, max_cells=3)
     subject = cnn.subject()
     search, outcome = found(subject, device, goal, vary=False, seeds=2)
-    assert not search.workshop.loops(outcome.best.recipe)
+    assert not search.maker.loops(outcome.best.recipe)
     assert not outcome.best.recipe.digital
     assert outcome.plan.uses_cells
-    one, other = (search.workshop.write(outcome.plan, s)[0] for s in (8, 9))
+    one, other = (search.maker.write(outcome.plan, s)[0] for s in (8, 9))
     assert (one["3.weight"] != other["3.weight"]).any()
     for state in (one, other):
         assert subject.judge(state, CONFIRM).divergence < 2 * goal.max_divergence
@@ -217,7 +217,7 @@ def test_groups_of_layers_are_measured(cnn_subject, device):
         assert group.predicted > 0
         assert 1 / 8 <= group.factor <= 8
     # Only ratios count: the loss that is expected of all remains.
-    corrections = search.workshop.corrections
+    corrections = search.maker.corrections
     total = sum(g.predicted for g in search.groups)
     weighted = sum(g.predicted * corrections[g.tensors[0]] for g in search.groups)
     assert weighted == pytest.approx(total)
@@ -254,15 +254,15 @@ def test_a_span_of_ages_is_read_at_both_ends_and_the_worse_counts(cnn_subject):
     for first, worst in ((60.0, 0.5), (3e8, 0.1)):
         found_.clear()
         goal = Goal(max_divergence=1, ages=Ages(first, 3e8))
-        trial, _ = Workshop(subject, drifting, goal).trial(Recipe(), 4.0)
+        trial, _ = TrialMaker(subject, drifting, goal).trial(Recipe(), 4.0)
         assert len(found_) == (2 if first < 3e8 else 1)
         assert trial.verdict.divergence == worst
 
 
 def test_pruning_leaves_kept_tensors_alone(cnn, device):
     subject = cnn.subject(keep=frozenset({"7.weight"}))
-    workshop = Workshop(subject, device, Goal(max_cells=8))
+    maker = TrialMaker(subject, device, Goal(max_cells=8))
     recipe = Recipe(sparsity=0.5)
-    state, _, _ = workshop.write(workshop.plan(recipe, 8.0), 0)
+    state, _, _ = maker.write(maker.plan(recipe, 8.0), 0)
     assert np.array_equal(state["7.weight"], cnn.state["7.weight"].numpy())
     assert (state["3.weight"] == 0).mean() > 0.3

@@ -41,7 +41,7 @@ def test_it_works_without_the_loop(plain, evaluate, device):
     assert max(missed) < outcome.best.cells_per_weight * 1.1
     # What the plan gives is what was measured, and the same on every chip.
     for seed in (0, 11):
-        state, header, _ = search.workshop.write(outcome.plan, seed)
+        state, header, _ = search.maker.write(outcome.plan, seed)
         assert 0.95 - evaluate(state) == pytest.approx(outcome.best.verdict.drop)
         assert header.cells_per_weight == pytest.approx(outcome.best.cells_per_weight)
 
@@ -61,7 +61,7 @@ def test_the_sensitivity_says_where_cells_go(plain, evaluate, device):
     for each in (None, sensitive):
         search = Search(subject_of(plain, evaluate, sensitivity=each), device, Goal(max_cells=1.5))
         outcome = search.run()
-        state = search.workshop.write(outcome.plan, 0)[0]
+        state = search.maker.write(outcome.plan, 0)[0]
         errors.append(float(((state["b.weight"] - plain["b.weight"]) ** 2).mean()))
     assert errors[1] < 0.2 * errors[0]
 

@@ -48,7 +48,7 @@ def test_trials_come_back(kept, subject, digest, device):
     known = tried(path, digest=digest, network=subject, device=device, goal=GOAL)
     assert known == list(outcome.trials)
     again = Search(subject, device, GOAL, known=known)
-    again.workshop.trial = None  # none is made
+    again.maker.trial = None  # none is made
     assert again.run().best == outcome.best
 
 

@@ -9,7 +9,7 @@ from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.network import write_network
 from softcell.network.own import learnt_of, own_network
-from softcell.search import Goal, Recipe, Search, Workshop
+from softcell.search import Goal, Recipe, Search, TrialMaker
 from softcell.search.subjects import own_subject
 from softcell.weights import StateDictWeights
 
@@ -32,7 +32,7 @@ def test_a_plan_is_found(transformer, device, left_out):
     outcome = search.run()
     assert outcome.confirmed.score <= 1
     assert outcome.best.cells_per_weight < 1.5
-    restored, header, _ = search.workshop.write(outcome.plan, 3)
+    restored, header, _ = search.maker.write(outcome.plan, 3)
     assert restored.keys() == state.keys()
     assert header.weights == sum(tensor.numel() for tensor in state.values())
     assert {t.info.name for t in header.tensors if t.kind == "entropy-coded"} == {
@@ -54,9 +54,9 @@ def test_a_plan_is_found(transformer, device, left_out):
 
 
 def test_a_tensor_that_comes_under_both_names_is_read_back_alike(transformer, device):
-    workshop = Workshop(transformer.subject(), device, GOAL)
+    maker = TrialMaker(transformer.subject(), device, GOAL)
     recipe = Recipe(sequential=0.5)
-    restored, _, _ = workshop.write(workshop.plan(recipe, 1.5), 0)
+    restored, _, _ = maker.write(maker.plan(recipe, 1.5), 0)
     np.testing.assert_array_equal(restored["output.weight"], restored["embedding.weight"])
     assert (restored["output.weight"] != transformer.state["output.weight"].numpy()).any()
 
@@ -71,12 +71,12 @@ def test_a_plan_is_written_without_the_judge(transformer, device, tmp_path):
 
     subject = own_subject(source, module=module, inputs=inputs)
     recipe = Recipe(sequential=0.5)
-    workshop = Workshop(subject, device, GOAL)
-    plan = workshop.plan(recipe, 1.5)
+    maker = TrialMaker(subject, device, GOAL)
+    plan = maker.plan(recipe, 1.5)
     network = own_network(source, module=module, learnt=learnt_of(inputs))
     path = tmp_path / "image.cells"
     write_network(network, plan, path)
-    restored, header, _ = workshop.write(plan, 0)
+    restored, header, _ = maker.write(plan, 0)
     with CellImage(path) as image:
         assert image.header.cells == header.cells
         for name, array in Restoration(image, SimulatedChip(image, seed=0)).tensors():

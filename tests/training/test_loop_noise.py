@@ -7,7 +7,7 @@ from softcell.devices import parse_device
 from softcell.errors import InputError
 from softcell.feedback.factor import factorise
 from softcell.feedback.loop import feedback_loop, weighted_error
-from softcell.search import Goal, Recipe, Workshop
+from softcell.search import Goal, Recipe, TrialMaker
 from softcell.search.subjects import own_subject
 from softcell.streams import Stream
 from softcell.training import LoopNoise, noise_in_loop
@@ -127,8 +127,8 @@ def test_the_noise_of_the_loop_is_that_of_another_chip(network):
     device = parse_device("pcm-partial-reset")
     noise = noise_in_loop(subject, device, 2.5, seed=0)
     assert set(noise) == {"0.weight", "3.weight"} == set(subject.calibration.layers)
-    workshop = Workshop(subject, device, Goal(max_cells=2.5, decoder="table"))
-    written = workshop.write(workshop.plan(Recipe("packed"), 2.5), 1)[2]
+    maker = TrialMaker(subject, device, Goal(max_cells=2.5, decoder="table"))
+    written = maker.write(maker.plan(Recipe("packed"), 2.5), 1)[2]
     for name, one in subject.calibration.layers.items():
         wanted = state[name].numpy()
         assert noise[name].shape == (len(wanted),)

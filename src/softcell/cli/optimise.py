@@ -302,8 +302,8 @@ def _measured(trial: Trial) -> str:
 def _report(search: Search, outcome: Outcome) -> dict[str, Any]:
     from softcell.search.explanation import by_layer, losses
 
-    state, header, written = search.workshop.write(outcome.plan, outcome.confirmed.first_seed)
-    calibration = search.workshop.subject.calibration
+    state, header, written = search.maker.write(outcome.plan, outcome.confirmed.first_seed)
+    calibration = search.maker.subject.calibration
     expected = {} if written is None or calibration is None else losses(written, calibration)
     return {
         "confirmed": outcome.confirmed.values(),
@@ -339,7 +339,7 @@ def _where_confirmed(search: Search, confirmed: Trial) -> str:
     from softcell.search import OwnJudge
 
     # A function of the user's own has one set of inputs; what is error-free is alike on all chips.
-    same_inputs = isinstance(search.workshop.subject.judge, OwnJudge)
+    same_inputs = isinstance(search.maker.subject.judge, OwnJudge)
     parts = [] if same_inputs else ["other inputs"]
     parts += [] if confirmed.recipe.digital else [f"{confirmed.chips} other chips"]
     return f", on {' and '.join(parts)}" if parts else ", by the same function"

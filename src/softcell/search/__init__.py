@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from softcell.search.recipe import Recipe
     from softcell.search.subject import Subject
     from softcell.search.trial import Trial
-    from softcell.search.workshop import Workshop
+    from softcell.search.trial_maker import TrialMaker
 else:
     __getattr__, __dir__ = imported_on_use(__name__)
 
@@ -25,7 +25,7 @@ __all__ = [
     "Search",
     "Subject",
     "Trial",
+    "TrialMaker",
     "Verdict",
-    "Workshop",
     "module_outputs",
 ]

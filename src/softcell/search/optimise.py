@@ -23,7 +23,7 @@ from softcell.search.judge import CONFIRM, SEARCH
 from softcell.search.recipe import Recipe, first_recipe, variations
 from softcell.search.subject import Subject
 from softcell.search.trial import Trial
-from softcell.search.workshop import Workshop
+from softcell.search.trial_maker import TrialMaker
 
 MOST_CELLS = 16.0
 """Cells per weight above which there is no use in looking."""
@@ -121,9 +121,9 @@ class Search:
         told: Callable[[Trial, Trial | None], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.workshop = Workshop(subject, device, goal, progress=progress)
+        self.maker = TrialMaker(subject, device, goal, progress=progress)
         self.first = replace(first_recipe(goal.decoder), verify_reads=verify_reads)
-        if not self.first.digital and not self.workshop.loops(self.first):
+        if not self.first.digital and not self.maker.loops(self.first):
             self.first = replace(self.first, scheme=LOOK_UP_DEFAULT)
         self.goal, self.trials = goal, list[Trial]()
         self.groups: tuple[GroupError, ...] = ()
@@ -170,12 +170,12 @@ class Search:
         """Try a recipe at a number of cells, unless that is known already."""
         target = float(f"{target:.4g}")
         chips, seed = (1, self._first - 1) if inputs == SEARCH else (self._seeds, self._first)
-        if recipe.corrected and not self.workshop.corrections:
+        if recipe.corrected and not self.maker.corrections:
             self._measure_groups(recipe)
         key = recipe, target, inputs, chips, seed
         trial = self._known.get(key)
         if trial is None:
-            trial, plan = self.workshop.trial(
+            trial, plan = self.maker.trial(
                 recipe, target, inputs=inputs, chips=chips, first_seed=seed
             )
             self._known[key], self._plans[recipe, target] = trial, plan
@@ -195,9 +195,9 @@ class Search:
         """Return the plan of a trial."""
         key = trial.recipe, trial.target
         if key not in self._plans:  # of a search that was interrupted
-            if trial.recipe.corrected and not self.workshop.corrections:
+            if trial.recipe.corrected and not self.maker.corrections:
                 self._measure_groups(trial.recipe)
-            self._plans[key] = self.workshop.plan(*key)
+            self._plans[key] = self.maker.plan(*key)
         return self._plans[key]
 
     def _settled(self, recipe: Recipe, target: float) -> Trial:
@@ -257,9 +257,9 @@ class Search:
         """Return the trial of the best recipe at these cells, one change after the other."""
         if not self._vary:
             return trial
-        workshop = self.workshop
-        module = workshop.subject.sequence is not None
-        changes = variations(trial.recipe, loop=workshop.loops(trial.recipe), module=module)
+        maker = self.maker
+        module = maker.subject.sequence is not None
+        changes = variations(trial.recipe, loop=maker.loops(trial.recipe), module=module)
         for number, change in enumerate(changes):
             if self._progress:
                 self._progress("variations", number, len(changes))
@@ -276,15 +276,15 @@ class Search:
 
     def _measure_groups(self, recipe: Recipe) -> None:
         """Learn by what the sensitivities of groups of layers are to be corrected."""
-        workshop, subject = self.workshop, self.workshop.subject
+        maker, subject = self.maker, self.maker.subject
         plain = replace(recipe, corrected=False, sequential=0.0)
         near = [t for t in self.trials if t.inputs == SEARCH]
         target = min(near, key=lambda t: abs(np.log(max(t.score, 1e-9)))).target if near else 1.0
-        plan = workshop.plan(plain, target)
-        _, _, written = workshop.write(plan, self._first - 1)
+        plan = maker.plan(plain, target)
+        _, _, written = maker.write(plan, self._first - 1)
         if written is None or subject.calibration is None:
             return
-        with workshop.weights(plain) as weights:
+        with maker.weights(plain) as weights:
             state = {name: weights.read(name) for name in weights.names}
         errors = group_errors(
             state,
@@ -295,7 +295,7 @@ class Search:
             progress=self._progress,
         )
         self.groups = tuple(errors)
-        workshop.corrections = factors(errors)
+        maker.corrections = factors(errors)
 
     def _confirmed(self, trial: Trial) -> Outcome:
         """Measure a plan on inputs and chips that it was not chosen on; give it more cells until it
@@ -306,7 +306,7 @@ class Search:
             score = max(trial.score, confirmed.score)
             if not self.goal.measured or score <= 1:
                 plan = self.plan_of(trial)
-                of = trial, confirmed, tuple(self.trials), self.groups, self.workshop.subject
+                of = trial, confirmed, tuple(self.trials), self.groups, self.maker.subject
                 return Outcome(plan, *of)
             most = self.goal.max_cells or MOST_CELLS
             more = max(score ** (turn / _SLOPE), 1 + 0.02 * turn) * trial.target

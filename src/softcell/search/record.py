@@ -86,7 +86,7 @@ def plan_of_search(
     """
     settings = PlanSettings(trial.recipe, task, model, str(search.goal))
     told = {
-        "asked": _asked(search.workshop.subject, search.goal),
+        "asked": _asked(search.maker.subject, search.goal),
         "best": trial.values(),
         "tried": [each.values() for each in search.trials],
         "groups": [each.values() for each in search.groups],

@@ -11,7 +11,7 @@ from softcell.curvature import LayerCurvature
 from softcell.devices import Device
 from softcell.errors import InputError
 from softcell.feedback.factor import factorise
-from softcell.search import Goal, Recipe, Subject, Workshop
+from softcell.search import Goal, Recipe, Subject, TrialMaker
 from softcell.streams import Stream
 from softcell.training.storage import Storage
 
@@ -154,10 +154,10 @@ def noise_in_loop(
     calibration = subject.calibration
     if calibration is None:
         raise InputError("the noise of the loop needs a calibration; give the network's")
-    workshop = Workshop(subject, device, Goal(max_cells=cells_per_weight, decoder="table"))
+    maker = TrialMaker(subject, device, Goal(max_cells=cells_per_weight, decoder="table"))
     recipe = Recipe("packed", verify_reads=verify_reads)
-    plan = workshop.plan(recipe, cells_per_weight)
-    _, _, written = workshop.write(plan, seed)
+    plan = maker.plan(recipe, cells_per_weight)
+    _, _, written = maker.write(plan, seed)
     assert written is not None  # there is a calibration
     noise = {}
     for name, layer in calibration.layers.items():

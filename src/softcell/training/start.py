@@ -15,7 +15,7 @@ from softcell.progress import Progress
 from softcell.search import Goal, Recipe
 from softcell.search.judge import State
 from softcell.search.trial import Trial
-from softcell.search.workshop import Workshop
+from softcell.search.trial_maker import TrialMaker
 from softcell.training.matrix_steps import entropy_codes
 from softcell.training.problem import Problem
 from softcell.training.settings import FewCells
@@ -72,16 +72,16 @@ def start_of(
     """
     cells = settings.cells + settings.above
     goal = Goal(max_cells=cells, ages=ages)
-    workshop = Workshop(problem.subject(given), device, goal, progress=progress)
+    maker = TrialMaker(problem.subject(given), device, goal, progress=progress)
     states = 1 if settings.matrices else 8
     recipe = Recipe(states=states, vector_bits=VECTOR_BITS, sequential=0.5, by_row=settings.by_row)
     tried: list[tuple[Trial, Plan]] = []
     for number in range(settings.plans):
-        tried.append(workshop.trial(recipe, cells * _LESS**number))
+        tried.append(maker.trial(recipe, cells * _LESS**number))
         if progress:
             progress("plans", number + 1, settings.plans)
     best, plan = min(tried, key=lambda each: each[0].score)
-    state, header, _ = workshop.write(plan, best.first_seed)
+    state, header, _ = maker.write(plan, best.first_seed)
     latent, steps = dict(state), {}
     for name, (code, rows) in entropy_codes(plan).items():
         by_row = code.row_steps(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from softcell.allocate.setting import Setting
-from softcell.codes.analog.plan.draft import Codes, Draft
+from softcell.codes.analog.plan.planner import AnalogPlanner, Codes
 from softcell.codes.analog.plan.ranges import LARGE_CELLS, choose_large
 from softcell.codes.analog.plan.stored import mean_cells, pooled_magnitudes, require_a_cell_each
 
@@ -33,14 +33,14 @@ def plan_codes(setting: Setting) -> Codes:
     # A class of large weights that turns out to be too much for the target is given up.
     for share in dict.fromkeys((large, 0.0)):
         reads = max(mean_cells(setting) / (1 + share * (LARGE_CELLS - 1)), 1.0)
-        draft = Draft(
+        planner = AnalogPlanner(
             setting, large=share, reads=dict.fromkeys(names, reads), progress=setting.progress
         )
-        codes = draft.codes()
+        codes = planner.codes()
         if scheme.has("adaptive") and scheme.has("sensitivity"):
             means = {name: float(code.cells[:, 0].mean()) for name, code in codes.items()}
-            draft = Draft(setting, large=share, reads=means, progress=setting.progress)
-            codes = draft.codes()
-        if draft.total(codes) <= setting.target:
+            planner = AnalogPlanner(setting, large=share, reads=means, progress=setting.progress)
+            codes = planner.codes()
+        if planner.total(codes) <= setting.target:
             break
     return codes

@@ -38,7 +38,7 @@ _CURVES = ("states", "trade_off", "sparsity", "by_row", "corrected")
 """What curves of loss against bits depend on."""
 
 
-class Workshop:
+class TrialMaker:
     """Makes plans of a network, and tries them.
 
     Args:

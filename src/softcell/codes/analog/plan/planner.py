@@ -1,4 +1,4 @@
-"""A draft of the analog codes: ranges of every tensor, and the best share of cells for them."""
+"""The analog codes of a plan: ranges of every tensor, and the best share of cells for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Codes = Mapping[str, AnalogCode]
 """Codes by tensor."""
 
 
-class Draft:
+class AnalogPlanner:
     """Ranges of every analog tensor.
 
     Args:
