@@ -103,6 +103,7 @@ def test_a_file_keeps_the_permissions_of_the_one_that_it_replaces(tmp_path: Path
 _WRITER = """
 import os, signal, sys
 from softcell.atomic_file import AtomicFile
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 file = AtomicFile(sys.argv[1])
 file.write(bytes(1 << 21))
 print("writing", flush=True)
@@ -126,7 +127,7 @@ def test_an_interrupted_process_leaves_nothing(tmp_path: Path):
     process = _writer(tmp_path / "a")
     assert len(list(tmp_path.iterdir())) == 1
     process.send_signal(signal.SIGINT)
-    process.communicate()
+    process.communicate(timeout=60)
     assert list(tmp_path.iterdir()) == []
 
 

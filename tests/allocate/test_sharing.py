@@ -69,3 +69,9 @@ def test_equal_steps_come_in_the_order_of_rows_or_evenly_over_curves():
 def test_shares_equalise_what_a_cell_gains():
     curve = Curve(np.outer(4.0 ** np.arange(3), -np.diff(CURVE)), np.array(10))
     assert share(steepest_first([curve]), 60, fill=False)[0].tolist() == [1, 2, 3]
+
+
+def test_without_curves_nothing_is_shared():
+    for evenly in (False, True):
+        for fill in (False, True):
+            assert share(steepest_first([], evenly=evenly), 10, fill=fill) == []

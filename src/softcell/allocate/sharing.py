@@ -36,6 +36,9 @@ def steepest_first(curves: Sequence[Curve], *, evenly: bool = False) -> Steps:
         evenly: Steps that gain equally come by the place of their rows in their curves, so that all
             curves are served alike; else, and where that is equal too, curve by curve, row by row.
     """
+    if not curves:
+        none = np.zeros(0, np.int64)
+        return Steps((), none, none, np.zeros(0))
     # A later step of a row never comes before an earlier one, whatever rounding says.
     gains = [np.minimum.accumulate(np.maximum(c.gain, 0), axis=1) for c in curves]
     rows = tuple(len(gain) for gain in gains)
@@ -71,6 +74,8 @@ def share(steps: Steps, budget: float, *, fill: bool = True) -> list[NDArray[np.
         >>> [rows.tolist() for rows in share(steepest_first([curve]), 30)]
         [[1, 2]]
     """
+    if not steps.rows:
+        return []
     if fill:
         # What is left, and not a sum: whether a step fits exactly is a question of rounding.
         left = np.subtract.accumulate(np.append(float(budget), steps.cost))
