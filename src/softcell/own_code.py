@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import traceback
@@ -65,13 +66,20 @@ def imported_module(module_name: str, what: str) -> ModuleType:
 def guarded(call: Callable[[], _Result], what: str) -> _Result:
     """Call a user's code; say in one line what went wrong in it, and where.
 
+    What it prints goes to standard error, for standard output may be read as JSON.
+
     Raises:
-        InputError: The code raised an exception of its own.
+        InputError: The code raised an exception of its own, or called `sys.exit`.
     """
     try:
-        return call()
+        with contextlib.redirect_stdout(sys.stderr):
+            return call()
     except SoftcellError:
         raise
+    except SystemExit as error:
+        raise InputError(
+            f"{what} called sys.exit; let it return, or raise an error that says what is wrong"
+        ) from error
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)[1:]
         own = [f for f in frames if not f.filename.startswith("<frozen")]

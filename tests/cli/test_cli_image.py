@@ -171,3 +171,18 @@ def test_names_are_shown_as_they_are_and_never_move_the_terminal(softcell):
     assert "enc[/gru].w" in shown
     assert r"red\x1b[31m\u202e.w" in shown
     assert "\x1b" not in softcell("info", "\x1b[31mnone.cells").one_line()
+
+
+@pytest.mark.parametrize("scheme", ["int8", "combined"])
+def test_what_came_with_the_tensors_goes_back_with_them(softcell, scheme):
+    texts = {"format": "pt", "licence": "x"}
+    with WeightsWriter("a.safetensors", [TensorInfo("a.w", (8, 16), "F32")], texts) as out:
+        out.write("a.w", np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32))
+        out.finish()
+    assert softcell("write", "a.safetensors", "-o", "a.cells", "--scheme", scheme).status == 0
+    assert softcell("read", "a.cells", "-o", "read.safetensors").status == 0
+    softcell("prune", "a.safetensors", "--fraction", 0.5, "-o", "pruned.safetensors")
+    softcell("quantise", "a.safetensors", "-o", "shared.safetensors")
+    for name in ("read", "pruned", "shared"):
+        with WeightsReader(f"{name}.safetensors") as weights:
+            assert weights.metadata == texts

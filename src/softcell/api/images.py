@@ -225,7 +225,8 @@ def restore(
     with CellImage(path) as image, ExitStack() as opened:
         source = _readings(image, opened, seed=seed, age=age, chip=chip, measured=readings)
         restoration = Restoration(image, source, threads=threads, age_unknown=age_unknown)
-        with WeightsWriter(output, [t.info for t in image.header.tensors]) as writer:
+        header = image.header
+        with WeightsWriter(output, [t.info for t in header.tensors], header.texts) as writer:
             for name, values in restoration.tensors(progress):
                 writer.write(name, values)
                 del values  # or the next tensor would be decoded beside it

@@ -58,7 +58,6 @@ A verb's docstring is its help; the indented lines after `Example:` are shown as
 
 USER_ERROR = 2
 INTERRUPTED = 130
-TERMINATED = 143
 
 
 def program() -> typer.Typer:
@@ -111,14 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0 for success; 1 if the output is there but a warning says what is wrong with
-        it; 2 for a user's mistake, said in one line on standard error; 130 when interrupted.
-        Told to terminate, the process ends by 143, and nothing half-written stays behind.
+        it; 2 for a user's mistake, said in one line on standard error; 130 when interrupted
+        or told to terminate.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         _replace_what_cannot_be_shown(stream)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = typer.main.get_command(program())
     try:
         status = command.main(

@@ -77,12 +77,12 @@ def prune(
 
 
 def write_network(output: Path, like: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors to a safetensors file, in the order and number formats of another one."""
+    """Write tensors in the order, the number formats and with the metadata of another file."""
     from softcell.weights import WeightsReader, WeightsWriter
 
     with WeightsReader(like) as weights:
-        infos = [weights.info(name) for name in weights.names]
-    with WeightsWriter(output, infos) as writer:
+        infos, texts = [weights.info(name) for name in weights.names], weights.metadata
+    with WeightsWriter(output, infos, texts) as writer:
         for info in infos:
             writer.write(info.name, state[info.name])
         writer.finish()

@@ -64,6 +64,8 @@ class ImageHeader:
         payload_bytes: Those among them that are weights, and not side information.
         tensors: The tensors in their order.
         chip: The one chip that the levels are for, such as "simulated:7"; None for any.
+        texts: Metadata of the file that the network came from, which go back with it. They are
+            with the decoder, as all that an image says of itself, and take no cell.
     """
 
     scheme: str
@@ -74,6 +76,7 @@ class ImageHeader:
     payload_bytes: int
     tensors: tuple[ImageTensor, ...] = field(repr=False)
     chip: str | None = None
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if len({tensor.info.name for tensor in self.tensors}) != len(self.tensors):
@@ -139,6 +142,7 @@ class ImageHeader:
                 _Tensor(i.name, i.shape, i.dtype, t.kind, t.offset, t.nbytes, t.cells)
                 for t, i in ((each, each.info) for each in self.tensors)
             ),
+            texts=self.texts or None,
         )
         return {name: value for name, value in values_of(metadata).items() if value is not None}
 
@@ -174,6 +178,7 @@ class _Metadata:
     store_bytes: int
     payload_bytes: int
     tensors: tuple[_Tensor, ...]
+    texts: Mapping[str, str] | None = None
 
     @property
     def ages(self) -> Ages:
@@ -204,6 +209,7 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
                 for t in found.tensors
             ),
             chip=found.chip,
+            texts=found.texts or {},
         )
     except OwnDeviceError:
         raise

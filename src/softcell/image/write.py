@@ -112,6 +112,7 @@ def write_image(
             payload,
             tuple(tensors),
             chip,
+            weights.metadata,
         )
         container.finish(header.metadata())
     return header

@@ -35,6 +35,7 @@ class ReplacedWeights(Closing):
     def __init__(self, weights: Weights, values: Mapping[str, NDArray[Any]]) -> None:
         self._weights, self._values = weights, dict(values)
         self.names: tuple[str, ...] = tuple(weights.names)
+        self.metadata: Mapping[str, str] = weights.metadata
         for name, array in self._values.items():
             shape = weights.info(name).shape
             if array.shape != shape:

@@ -48,6 +48,10 @@ class Weights(Protocol):
     def names(self) -> tuple[str, ...]:
         """Names of the tensors, in their order."""
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Texts that go with the tensors, as in a file's header."""
+
     def info(self, name: str) -> TensorInfo:
         """Return shape and number format of a tensor."""
 
@@ -108,7 +112,7 @@ class WeightsReader(Closing):
             self.close()
             raise
         self._tensors = header.tensors
-        self.metadata: dict[str, str] = header.metadata
+        self.metadata: Mapping[str, str] = header.metadata
         self.names: tuple[str, ...] = tuple(header.tensors)
 
     def info(self, name: str) -> TensorInfo:

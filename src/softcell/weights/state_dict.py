@@ -37,6 +37,7 @@ class StateDictWeights(Closing):
 
     Attributes:
         names: Names of the tensors, in the mapping's order.
+        metadata: None, for a state dict has no texts.
 
     Raises:
         InputError: A name that is not text; an entry that is no array of numbers.
@@ -50,6 +51,7 @@ class StateDictWeights(Closing):
         self._mapping = dict(mapping)
         self._infos = {name: _info(name, value) for name, value in self._mapping.items()}
         self.names: tuple[str, ...] = tuple(self._infos)
+        self.metadata: Mapping[str, str] = {}
 
     def info(self, name: str) -> TensorInfo:
         """Return shape and number format of a tensor.
