@@ -63,6 +63,13 @@ def test_what_is_no_age(text):
         parse_age(text)
 
 
+def test_what_may_be_two_things_is_asked_about():
+    with pytest.raises(InputError, match="'1M' may be minutes or months; write 1m for the one"):
+        parse_age("1M")
+    with pytest.raises(InputError, match="has two dots, such as 1d..10y, got '1d...10y'"):
+        parse_ages("1d...10y")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

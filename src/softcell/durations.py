@@ -27,6 +27,10 @@ def parse_age(age: str | float) -> float:
     """
     if isinstance(age, str):
         match = _AGE.fullmatch(age)
+        if match and match.group(2) == "M":
+            raise InputError(
+                f"{age!r} may be minutes or months; write 1m for the one, 30d for the other"
+            )
         unit = match.group(2).lower() or "s" if match else ""
         try:
             seconds = float(match.group(1)) * _SECONDS[unit] if match else math.nan
@@ -125,6 +129,8 @@ def parse_ages(text: str | float, *, told: bool = True) -> Ages:
         >>> parse_ages("1m..1h"), parse_ages("10s").single
         (Ages(first=60.0, last=3600.0, told=True), True)
     """
+    if isinstance(text, str) and "..." in text:
+        raise InputError(f"a span of ages has two dots, such as 1d..10y, got {text!r}")
     first, dots, last = text.partition("..") if isinstance(text, str) else (text, "", "")
     start = parse_age(first)
     return Ages(start, parse_age(last) if dots else start, told)
