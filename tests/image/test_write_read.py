@@ -202,7 +202,7 @@ def test_lost_side_information_is_an_error_in_one_line(tmp_path):
         read_back(path, age=TEN_YEARS)
     assert "\n" not in str(told.value)
     assert "side information of tensor 'a' is lost" in str(told.value)
-    assert "code words near it failed" in str(told.value)
+    assert "of its code words failed" in str(told.value)
 
 
 def test_the_same_cells_hold_for_ten_years_when_planned_for_them(tmp_path):

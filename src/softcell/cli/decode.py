@@ -49,4 +49,4 @@ def decode(
         report = api.restore(
             image, output, readings=readings, age=age, age_unknown=age_unknown, progress=progress
         )
-    return print_read_report(report, output, planned=planned, as_json=as_json)
+    return print_read_report(report, output, age=age, planned=planned, as_json=as_json)

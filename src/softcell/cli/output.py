@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softcell.durations import format_age, parse_age
 from softcell.errors import InputError
 from softcell.plain_text import plain
 
@@ -23,6 +24,9 @@ PIPE_WIDTH = 110
 
 NARROWEST = 80
 """Characters that a table takes at least; a narrower terminal breaks its lines."""
+
+_MANY_WORDS = 8
+"""Code words of which half must fail before the readings are taken for another image's."""
 
 DECODING_FAILED = 1
 """Exit status if an output was written that holds errors."""
@@ -80,13 +84,16 @@ def require_writable(output: Path, *inputs: Path | str | None) -> None:
     AtomicFile(output).discard()
 
 
-def print_read_report(report: ReadReport, output: Path, *, planned: str, as_json: bool) -> int:
+def print_read_report(
+    report: ReadReport, output: Path, *, age: str, planned: float, as_json: bool
+) -> int:
     """Print how decoding went and return the exit status.
 
     Args:
         report: The state of the code words.
         output: The file that was written.
-        planned: Age that the image was planned for.
+        age: Age of the cells, as it was told.
+        planned: Age that the image was planned for, in seconds.
         as_json: Print JSON.
     """
     if as_json:
@@ -105,16 +112,31 @@ def print_read_report(report: ReadReport, output: Path, *, planned: str, as_json
         return 0
     print_note(
         f"warning: {report.failed} of {report.frames} code words could not be corrected, {output} "
-        f"holds wrong weights; the image was planned for an age of {planned}, plan it for a "
-        "higher one with `softcell write --age`"
+        f"holds wrong weights; {_likely_cause(report, age, planned)}"
     )
     return DECODING_FAILED
 
 
-def planned_age(image: Path) -> str:
-    """Return the age that an image was planned for, such as "10y"."""
-    from softcell.durations import format_age
+def _likely_cause(report: ReadReport, age: str, planned: float) -> str:
+    if parse_age(age) > planned:
+        return (
+            f"the image was planned for an age of {format_age(planned)}, plan it for a higher one "
+            "with `softcell write --age`"
+        )
+    if 2 * report.failed >= report.frames >= _MANY_WORDS:
+        return (
+            "so many fail where the readings are not this image's: of another chip, in another "
+            "unit or order of cells, or of cells that were never programmed"
+        )
+    return (
+        f"cells are older than the {age} that was told (--age), stuck, or worse than the device "
+        "says (see `softcell write --device`)"
+    )
+
+
+def planned_age(image: Path) -> float:
+    """Return the age that an image was planned for, in seconds."""
     from softcell.image.cell_image import CellImage
 
     with CellImage(image) as opened:
-        return format_age(opened.header.age_seconds)
+        return opened.header.age_seconds

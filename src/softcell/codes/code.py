@@ -92,7 +92,7 @@ class StoredTensor:
         rows: Rows of the matrix.
         columns: Columns.
         data: What the store has of it, as decoded, shape (bytes,).
-        failed: Code words near it that could not be corrected.
+        failed: Code words it touches that could not be corrected.
         cells: Number of cells of its own.
         readings: Gives the readings of its cells from start to stop, shape (stop - start,), at
             most `RUN_CELLS` at a time.

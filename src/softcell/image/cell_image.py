@@ -16,6 +16,7 @@ from softcell.codes.store.hard_store import FRAMES
 from softcell.errors import FormatError, OwnDeviceError, SoftcellError
 from softcell.image.container import Container
 from softcell.image.header import header_of
+from softcell.image.word_checks import CHECKS
 
 STORE = "store"
 """Section of the digital store: its code words as packed bits."""
@@ -78,6 +79,11 @@ class CellImage(Closing):
             found = sections[section].nbytes if section in sections else 0
             if found != expected or sections[section].dtype != np.uint8:
                 raise FormatError(f"section {section} holds {found} bytes, expected {expected}")
+        words = self.header.store.frames(self.header.store_bytes)
+        if CHECKS in sections and (
+            sections[CHECKS].length != words or sections[CHECKS].dtype != np.uint32
+        ):
+            raise FormatError(f"section {CHECKS} is not of {words} code words")
 
     def regions(self) -> Iterator[Region]:
         """Yield the regions in the order in which cells are exported: tensors, then the store."""
@@ -103,6 +109,16 @@ class CellImage(Closing):
         if padding > 0:
             packed = np.append(packed, np.uint8(0))
         return self.header.store.level_indices(packed, stop - start)
+
+    def word_checks(self, first: int, count: int) -> NDArray[np.uint32] | None:
+        """Return the checks of `count` code words; None in an image from before there were any.
+
+        Raises:
+            FormatError: The file was altered.
+        """
+        if CHECKS not in self._container.sections:
+            return None
+        return self._container.read(CHECKS, first, first + count)
 
     def sections(self, prefix: str) -> dict[str, NDArray[np.uint8]]:
         """Return the sections whose names begin with a prefix, by the rest of their names."""

@@ -21,6 +21,7 @@ from softcell.errors import DecodingError, FormatError, InputError
 from softcell.image.cell_image import STORE_RUN, CellImage
 from softcell.image.header import ImageHeader, ImageTensor
 from softcell.image.readings import Readings
+from softcell.image.word_checks import word_checks
 from softcell.progress import Progress
 from softcell.weights import TensorInfo, tensor_of_bytes
 
@@ -37,8 +38,8 @@ class ReadReport:
 
     Args:
         frames: Code words read.
-        failed: Code words that could not be corrected; their bytes are as received.
-        corrected: Bit errors corrected in the others.
+        failed: Code words that could not be corrected, or were into what was not stored.
+        corrected: Bit errors corrected in those whose code found no more than it can correct.
     """
 
     frames: int = 0
@@ -82,6 +83,7 @@ class Restoration:
         self._channel = self._reading.average
         self._regions = {region.index: region for region in image.regions()}
         self._runs: dict[int, ReadReport] = {}
+        self._failed: dict[int, NDArray[np.bool_]] = {}
         self._last: dict[int, NDArray[np.uint8]] = {}
 
     @property
@@ -128,8 +130,9 @@ class Restoration:
         return values
 
     def _stored(self, tensor: ImageTensor) -> tuple[NDArray[np.uint8], int]:
-        """Return a tensor's bytes in the digital store and the failed code words among them."""
-        run = STORE_RUN * self._image.header.store.frame_bytes
+        """Return a tensor's bytes in the store and the number of failed words that it touches."""
+        word = self._image.header.store.frame_bytes
+        run = STORE_RUN * word
         first, last = tensor.offset // run, (tensor.offset + tensor.nbytes - 1) // run
         out = np.empty(tensor.nbytes, np.uint8)
 
@@ -140,7 +143,9 @@ class Restoration:
             out[max(start, 0) : max(start, 0) + len(piece)] = piece
 
         self._each(fill, range(first, last + 1))
-        return out, sum(self._runs[number].failed for number in range(first, last + 1))
+        words = np.concatenate([self._failed[number] for number in range(first, last + 1)])
+        start = tensor.offset - first * run
+        return out, int(words[start // word : -(-(start + tensor.nbytes) // word)].sum())
 
     def _run(self, number: int) -> NDArray[np.uint8]:
         """Return the bytes of one run of code words; the last one decoded is kept."""
@@ -159,9 +164,12 @@ class Restoration:
             readings = self._readings.read(region, at, min(at + RUN_CELLS, stop))
             bits.append(store.detect(self._channel, readings))
         decoded = store.decode(np.concatenate(bits), size)
-        self._runs[number] = ReadReport(
-            len(decoded.failed), int(decoded.failed.sum()), decoded.corrected
-        )
+        failed = decoded.failed
+        checks = self._image.word_checks(number * STORE_RUN, len(failed))
+        if checks is not None:
+            failed = word_checks(decoded.data, store.frame_bytes) != checks
+        self._failed[number] = failed
+        self._runs[number] = ReadReport(len(failed), int(failed.sum()), decoded.corrected)
         self._last = {number: decoded.data}
         return decoded.data
 
@@ -196,13 +204,14 @@ class Restoration:
             return family.code_class().decode(stored).reshape(tensor.info.shape)
         except FormatError as error:
             self._image.verify()  # a damaged file is told as such
-            reason = f"{failed} code words near it failed" if failed else str(error)
+            reason = f"{failed} of its code words failed" if failed else str(error)
             lost = "side information" if family.has_cells else "the stream"
             remedy = (
                 "tell the decoder the age, or write the image for one that is not told"
                 if self._age_unknown
-                else f"read the image at an age of at most "
-                f"{format_age(self._image.header.age_seconds)}, for which it was planned"
+                else f"the image is for an age of at most "
+                f"{format_age(self._image.header.age_seconds)}, for readings of this chip in the "
+                "unit of its device, and for cells that are no worse than that device"
             )
             raise DecodingError(
                 f"{lost} of tensor {tensor.info.name!r} is lost: {reason}; {remedy}"

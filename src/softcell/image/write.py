@@ -18,6 +18,7 @@ from softcell.errors import InputError
 from softcell.image.cell_image import MAPS, STORE, levels_section
 from softcell.image.container_writer import ContainerWriter
 from softcell.image.header import ImageHeader, ImageTensor
+from softcell.image.word_checks import CHECKS, word_checks
 from softcell.progress import Progress
 from softcell.weights import Weights
 from softcell.weights.finite import as_rows, finite_weights
@@ -31,6 +32,7 @@ class _StoreWriter:
         self._run = FRAMES * store.frame_bytes
         self._waiting = np.empty(self._run, np.uint8)
         self._held = 0
+        self._checks: list[NDArray[np.uint32]] = []
         self.written = 0
 
     def append(self, data: NDArray[np.uint8]) -> None:
@@ -46,9 +48,13 @@ class _StoreWriter:
     def finish(self) -> None:
         if self._held:
             self._flush()
+        for checks in self._checks:
+            self._container.append(CHECKS, checks)
 
     def _flush(self) -> None:
-        self._container.append(STORE, self._store.encode(self._waiting[: self._held]))
+        data = self._waiting[: self._held]
+        self._container.append(STORE, self._store.encode(data))
+        self._checks.append(word_checks(data, self._store.frame_bytes))
         self._held = 0
 
 
