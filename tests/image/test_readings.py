@@ -60,6 +60,34 @@ def test_a_chips_readings_decode_to_what_the_chip_holds(image, tmp_path, suffix)
         np.testing.assert_allclose(values, expected[name], atol=2e-5)
 
 
+def table_of(image, ohm):
+    """Lines that name their cells, shuffled."""
+    cells = [(region.label, cell) for region in image.regions() for cell in range(region.cells)]
+    lines = [f"{value!r},{cell},{region}" for value, (region, cell) in zip(ohm.tolist(), cells)]
+    return [lines[i] for i in np.random.default_rng(0).permutation(len(lines))]
+
+
+def test_lines_that_name_their_cells_come_in_any_order(image, tmp_path):
+    path, ohm = tmp_path / "x.csv", chip_in_ohm(image)
+    lines = table_of(image, ohm)
+    path.write_text("reading,cell,region\n" + "\n".join(lines))
+    measured = MeasuredReadings(image, path)
+    np.save(tmp_path / "y.npy", ohm)
+    expected = decoded(image, MeasuredReadings(image, tmp_path / "y.npy"))
+    for name, values in decoded(image, measured).items():
+        np.testing.assert_array_equal(values, expected[name])
+    for changed, reason in (
+        ([*lines[:5], lines[2], *lines[6:]], "1 cells have more than one reading"),
+        (lines[:-1], "this image has|1 cells have no reading"),
+        ([*lines[:-1], "1e5,9,nowhere"], "there is no cell '9' of region 'nowhere'"),
+        ([*lines[:-1], "1e5,-1,store"], "there is no cell '-1' of region 'store'"),
+        ([*lines[:-1], "1e5,x,store"], "there is no cell 'x' of region 'store'"),
+        ([*lines[:-1], "1e5"], "there is no cell '' of region ''"),
+    ):
+        path.write_text("reading,cell,region\n" + "\n".join(changed))
+        refused(image, path, reason)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, ">f8", np.int64])
 def test_numbers_of_any_kind(image, tmp_path, dtype):
     np.save(tmp_path / "x.npy", chip_in_ohm(image).astype(dtype))

@@ -20,7 +20,7 @@ def decode(
             "--readings",
             metavar="FILE",
             help="Readings in the device's unit, in the order of `softcell export`: .npy, or .csv "
-            "with a column named reading.",
+            "with a column named reading (in any order, if it names region and cell as well).",
         ),
     ],
     output: Annotated[

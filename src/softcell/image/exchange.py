@@ -115,7 +115,10 @@ class FolderExchange:
         answer = self._folder / f"readings-{batch.number:06}.csv"
         while not answer.exists():
             time.sleep(_POLL_SECONDS)
-        return measured_numbers(answer)
+        order = {int(cell): at for at, cell in enumerate(batch.places)}
+        return measured_numbers(
+            answer, lambda region, cell: order[cell] if region == batch.region else -1
+        )
 
 
 def _table(batch: Batch, axis: Axis) -> str:

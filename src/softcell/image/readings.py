@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from array import array
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Protocol
@@ -105,7 +106,8 @@ class MeasuredReadings:
 
     Args:
         image: The image that the chip was programmed from.
-        path: NumPy file (.npy) of shape (cells,), or CSV with a column `reading`.
+        path: NumPy file (.npy) of shape (cells,), or CSV with a column `reading`; where it also has
+            the columns `region` and `cell` of the export, its lines may be in any order.
         age_seconds: Age of the cells when they were measured.
 
     Raises:
@@ -117,7 +119,15 @@ class MeasuredReadings:
         self._device = image.header.device
         self._age_seconds = float(age_seconds)
         self._path = Path(path)
-        self._values = measured_numbers(self._path)
+        self._start: dict[str, int] = {}
+        sizes, at = {}, 0
+        for region in image.regions():
+            self._start[region.label], sizes[region.label] = at, region.cells
+            at += region.cells
+        self._values = measured_numbers(
+            self._path,
+            lambda region, cell: self._start[region] + cell if 0 <= cell < sizes[region] else -1,
+        )
         if not (np.isfinite(age_seconds) and age_seconds >= 0):
             raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
         cells = image.header.cells
@@ -126,11 +136,6 @@ class MeasuredReadings:
                 f"{path}: readings of shape {self._values.shape}; this image has {cells} cells and "
                 f"needs shape ({cells},), in the order of `softcell export`"
             )
-        self._start: dict[str, int] = {}
-        at = 0
-        for region in image.regions():
-            self._start[region.label] = at
-            at += region.cells
 
     @property
     def age_seconds(self) -> float:
@@ -147,14 +152,22 @@ class MeasuredReadings:
             raise InputError(f"{self._path}, cells from {first + start}: {error}") from None
 
 
-def measured_numbers(path: Path) -> NDArray[Any]:
+Place = Callable[[str, int], int]
+"""Where the reading of a cell of a region belongs; below 0 or a `KeyError` where there is none."""
+
+
+def measured_numbers(path: Path, place: Place) -> NDArray[Any]:
     """Return the numbers of a NumPy file (.npy), or of the column `reading` of a CSV file.
+
+    Args:
+        path: The file.
+        place: Tells the places of lines that name their cell in the columns `region` and `cell`.
 
     Raises:
         InputError: The file is not readable or holds no numbers.
     """
     try:
-        values = _from_csv(path) if path.suffix.lower() == ".csv" else _from_npy(path)
+        values = _from_csv(path, place) if path.suffix.lower() == ".csv" else _from_npy(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except InputError:
@@ -172,14 +185,15 @@ def _from_npy(path: Path) -> NDArray[Any]:
     return np.lib.format.open_memmap(path, mode="r")
 
 
-def _from_csv(path: Path) -> NDArray[np.float64]:
+def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
         header = [title.strip() for title in next(lines, [])]
         if header.count("reading") != 1:
             raise InputError(f"{path}: expected a header line with a column named reading")
         column = header.index("reading")
-        values = array("d")
+        named = header.count("region") == header.count("cell") == 1
+        values, places = array("d"), array("q")
         for fields in lines:
             if not fields:
                 continue
@@ -190,4 +204,38 @@ def _from_csv(path: Path) -> NDArray[np.float64]:
                     f"{path}, line {lines.line_num}: expected a number in column reading, "
                     f"got {','.join(fields)[:80]!r}"
                 ) from None
-    return np.array(values, np.float64)
+            if named:
+                cell = dict(zip(header, fields))
+                places.append(_place(place, cell, f"{path}, line {lines.line_num}"))
+    return _placed(np.array(values, np.float64), np.array(places, np.int64), path, named)
+
+
+def _place(place: Place, named: Mapping[str, str], where: str) -> int:
+    region, cell = named.get("region", ""), named.get("cell", "")
+    try:
+        found = place(region, int(cell))
+    except (KeyError, ValueError):
+        found = -1
+    if found < 0:
+        raise InputError(f"{where}: there is no cell {cell[:20]!r} of region {region[:80]!r}")
+    return found
+
+
+def _placed(
+    values: NDArray[np.float64], places: NDArray[np.int64], path: Path, named: bool
+) -> NDArray[np.float64]:
+    """Return values by their places, each of which must be there once."""
+    if not named or not places.size:
+        return values
+    count = np.bincount(places)
+    if (count > 1).any():
+        raise InputError(
+            f"{path}: {int((count > 1).sum())} cells have more than one reading; give each cell once"
+        )
+    if not count.all():
+        raise InputError(
+            f"{path}: {int((count == 0).sum())} cells have no reading; give each cell once"
+        )
+    ordered = np.empty_like(values)
+    ordered[places] = values
+    return ordered
