@@ -113,3 +113,15 @@ def test_a_file_without_readings_is_refused(tmp_path):
     (tmp_path / "readings-000012.csv").write_text("ohm\n1e4\n2e4\n")
     with pytest.raises(InputError, match="column named reading"):
         exchange(BATCH)
+
+
+def test_readings_in_a_file_go_by_the_cells_that_they_name(tmp_path):
+    exchange = FolderExchange(tmp_path, DEVICE)
+    text = 'region,cell,reading\n"cells/a,""b""",0,2e4\n"cells/a,""b""",5,1e4\n'
+    (tmp_path / "readings-000012.csv").write_text(text)
+    assert exchange(BATCH).tolist() == [1e4, 2e4]
+    (tmp_path / "readings-000012.csv").write_text(text.replace("a,", "c,"))
+    for batch in tmp_path.glob("batch-*.csv"):
+        batch.unlink()
+    with pytest.raises(InputError, match="there is no cell '0' of region"):
+        exchange(BATCH)

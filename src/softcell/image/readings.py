@@ -229,9 +229,8 @@ def _placed(
         return values
     count = np.bincount(places)
     if (count > 1).any():
-        raise InputError(
-            f"{path}: {int((count > 1).sum())} cells have more than one reading; give each cell once"
-        )
+        twice = int((count > 1).sum())
+        raise InputError(f"{path}: {twice} cells have more than one reading; give each cell once")
     if not count.all():
         raise InputError(
             f"{path}: {int((count == 0).sum())} cells have no reading; give each cell once"
