@@ -190,3 +190,9 @@ def test_tensors_that_a_module_does_not_have(change, reason):
     state = {name: array for name, array in state.items() if array is not None}
     with pytest.raises(InputError, match=reason):
         module_outputs(nn.Linear(3, 2))(state, torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("merit", [28.6, 91.5, -0.1])
+def test_a_merit_of_another_kind_is_refused(merit):
+    with pytest.raises(InputError, match=r"takes one from 0 to 1 of which more is better"):
+        OwnJudge(lambda state: merit, FLOAT)(WORSE)

@@ -23,7 +23,8 @@ GOAL = Goal(max_cells=2.0)
 @pytest.fixture
 def subject(plain):
     return own_subject(
-        lambda: StateDictWeights(plain), evaluate=lambda state: -float(state["a.bias"].std())
+        lambda: StateDictWeights(plain),
+        evaluate=lambda state: float(np.exp(-state["a.bias"].std())),
     )
 
 

@@ -114,12 +114,14 @@ class OwnJudge:
     """Asks a user's function how good the weights are; the float ones it is asked for once.
 
     Args:
-        evaluate: Gives the accuracy of tensors by name, or any figure of merit.
+        evaluate: Gives the accuracy of tensors by name, or another figure of merit from 0 to 1 of
+            which more is better.
         state: The float network's tensors.
         besides: Tells the divergence, too; or None.
 
     Raises:
-        InputError: When it is called: the function gives something other than a finite number.
+        InputError: When it is called: the function gives something other than a finite number,
+            or for the float network none from 0 to 1.
 
     Example:
         >>> judge = OwnJudge(lambda state: float(state["w"].mean()), {"w": np.ones(2)})
@@ -135,9 +137,20 @@ class OwnJudge:
     def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
         """Compare a stored network with the float one."""
         if self._float is None:
-            self._float = self._merit(self.state)
+            self._float = self._fraction(self._merit(self.state))
         divergence = None if self.besides is None else self.besides(state, inputs).divergence
         return Verdict(self._float - self._merit(state), 0.0, divergence)
+
+    @staticmethod
+    def _fraction(merit: float) -> float:
+        """Return the float network's merit: what is lost of it is told in points of a hundredth."""
+        if not 0 <= merit <= 1:
+            raise InputError(
+                f"the figure of merit of the float network is {merit:g}; the search takes one from "
+                "0 to 1 of which more is better: give an accuracy as a fraction, and in place of a "
+                "loss or a perplexity p what grows as it falls, such as 1 / (1 + p)"
+            )
+        return merit
 
     def _merit(self, state: State) -> float:
         given = {name: np.array(values) for name, values in state.items()}
