@@ -13,7 +13,7 @@ from softcell.allocate.fitting import fit
 from softcell.allocate.setting import Setting
 from softcell.allocate.sharing import share, steepest_first
 from softcell.allocate.survey import TensorSurvey
-from softcell.codes.bfloat16 import ceiling
+from softcell.bfloat16 import ceiling
 from softcell.codes.maps.source import nearest_shape
 
 Code = TypeVar("Code")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.bfloat16 import expand
 from softcell.errors import InputError
 
 # Bits of an element. Of the formats that are not in _NUMPY the bytes can be read, not the values.
@@ -71,9 +72,7 @@ def decode(data: NDArray[np.uint8], dtype: str, name: str) -> NDArray[Any]:
         )
     values = data.view(_NUMPY[dtype])
     if dtype == "BF16":
-        bits = values.astype(np.uint32)
-        bits <<= 16
-        return bits.view(np.float32)
+        return expand(values)
     if dtype == "F16":
         return values.astype(np.float32)
     # A byte other than 0 and 1 is no valid NumPy bool.

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softcell.bfloat16 import ceiling
 from softcell.codes.analog.code import AnalogCode
 from softcell.codes.analog.side_information import decode_side, encode_side, side_bits
 from softcell.codes.analog.value_range import ValueRange
-from softcell.codes.bfloat16 import ceiling
 from softcell.errors import FormatError
 from softcell.streams import Stream
 

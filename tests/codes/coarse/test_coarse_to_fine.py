@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from softcell.bfloat16 import ceiling
 from softcell.channel import channel_of
-from softcell.codes.bfloat16 import ceiling
 from softcell.codes.coarse import design as maps
 from softcell.codes.coarse.code import (
     CoarseCode,

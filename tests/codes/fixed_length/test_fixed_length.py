@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softcell.bfloat16 import ceiling
 from softcell.channel import Channel, channel_of
-from softcell.codes.bfloat16 import ceiling
 from softcell.codes.fixed_length.cells import bit_variances, decode_weights, encode_weights
 from softcell.codes.fixed_length.code import FixedLengthCode, IndexFormat, decode_side, encode_side
 from softcell.codes.store.modulation import design_modulation

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from softcell.bfloat16 import ceiling
 from softcell.channel import READINGS, channel_of, law_of
-from softcell.codes.bfloat16 import ceiling
 from softcell.codes.coarse import design as coarse_to_fine
 from softcell.codes.joint import design as joint_map
 from softcell.codes.joint.code import (

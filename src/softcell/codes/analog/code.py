@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.bfloat16 import ceiling
 from softcell.channel import Channel
 from softcell.codes.analog.position_map import POSITIONS, Decoder, decoder
 from softcell.codes.analog.value_range import PLACES, ValueRange, map_of
-from softcell.codes.bfloat16 import ceiling
 from softcell.codes.code import (
     RUN_CELLS,
     Block,

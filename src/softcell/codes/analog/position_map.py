@@ -60,7 +60,7 @@ class Decoder:
 
 
 @dataclass(frozen=True)
-class Moments:
+class PositionMoments:
     """Expected decoded position and its variance, over GRID true positions.
 
     Args:
@@ -151,7 +151,7 @@ def decoder(position_map: PositionMap, channel: Channel) -> Decoder:
     return _decoder(readings, np.interp(readings, rising[distinct], centre))
 
 
-def moments(position_map: PositionMap, channel: Channel, reads: int = 1) -> Moments:
+def moments(position_map: PositionMap, channel: Channel, reads: int = 1) -> PositionMoments:
     """Return bias and variance of a map on a channel, shape (GRID,) each.
 
     Args:
@@ -166,7 +166,7 @@ def moments(position_map: PositionMap, channel: Channel, reads: int = 1) -> Mome
     rows = averaged(channel, reads)[used]
     mean = rows @ table
     variance = np.maximum(rows @ table**2 - mean**2, 0) * reads
-    return Moments(mean[index], variance[index])
+    return PositionMoments(mean[index], variance[index])
 
 
 @lru_cache(maxsize=16)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.bfloat16 import expand, round_up
 from softcell.codes.analog.class_coder import decode_classes, encode_classes
 from softcell.codes.analog.code import AnalogCode
 from softcell.codes.analog.value_range import PLACES, ValueRange
-from softcell.codes.bfloat16 import expand, round_up
 from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads, width_of
 from softcell.errors import FormatError
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from softcell.channel import Channel
 from softcell.codes.analog.position_map import (
     GRID,
-    Moments,
     PositionMap,
+    PositionMoments,
     full_scale_map,
     inverted_map,
     moments,
@@ -162,7 +162,7 @@ def nearest_reads(reads: float) -> int:
 
 
 def distortion(
-    histogram: Histogram, value_range: ValueRange, moments_of_map: Moments
+    histogram: Histogram, value_range: ValueRange, moments_of_map: PositionMoments
 ) -> tuple[float, float]:
     """Return squared bias and variance, summed over the weights of a histogram.
 
@@ -240,7 +240,7 @@ def _octaves_of_clips(histogram: Histogram, base: float, largest: float) -> floa
 
 
 def _distortions(
-    histogram: Histogram, low: float | None, highs: NDArray[np.float64], table: Moments
+    histogram: Histogram, low: float | None, highs: NDArray[np.float64], table: PositionMoments
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return squared bias and variance, shape (maps, highs), summed over the histogram."""
     bias = np.empty((len(table.mean), len(highs)))
@@ -259,14 +259,14 @@ def _distortions(
     return bias, variance
 
 
-def _stacked(tables: list[Moments]) -> Moments:
-    return Moments(
+def _stacked(tables: list[PositionMoments]) -> PositionMoments:
+    return PositionMoments(
         np.stack([table.mean for table in tables]), np.stack([table.variance for table in tables])
     )
 
 
 @lru_cache(maxsize=32)
-def _candidates(channel: Channel, reads: int) -> tuple[list[tuple[int, int]], Moments]:
+def _candidates(channel: Channel, reads: int) -> tuple[list[tuple[int, int]], PositionMoments]:
     """Return every map over at least an eighth of the response, and their moments."""
     places = [
         (start, stop)

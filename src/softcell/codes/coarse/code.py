@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.bfloat16 import expand, require_bfloat16, round_up
 from softcell.channel import Law, gray_index, gray_label
-from softcell.codes.bfloat16 import expand, require_bfloat16, round_up
 from softcell.codes.coarse import design as maps
 from softcell.codes.coarse.columns import CoarseColumns
 from softcell.codes.coarse.design import coarse_map

@@ -21,7 +21,7 @@ import struct
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softcell.codes.bfloat16 import expand, round_up
+from softcell.bfloat16 import expand, round_up
 from softcell.codes.entropy.column_quantise import indices_of
 from softcell.codes.entropy.index_coding import decode_indices, encode_indices, stream_size
 from softcell.codes.entropy.quantise import PASSES, dequantise, quantise

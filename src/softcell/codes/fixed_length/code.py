@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.bfloat16 import ceiling, expand, round_up
 from softcell.channel import Channel
-from softcell.codes.bfloat16 import ceiling, expand, round_up
 from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
 from softcell.codes.entropy.index_coding import decode_indices, encode_indices, stream_size
 from softcell.codes.store.modulation import Modulation, design_modulation

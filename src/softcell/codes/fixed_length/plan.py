@@ -9,8 +9,8 @@ from softcell.allocate.curves import Curve
 from softcell.allocate.fitting import fit
 from softcell.allocate.setting import Setting
 from softcell.allocate.sharing import share, steepest_first
+from softcell.bfloat16 import ceiling
 from softcell.codes.analog.value_range import Histogram
-from softcell.codes.bfloat16 import ceiling
 from softcell.codes.fixed_length.cells import bit_variances
 from softcell.codes.fixed_length.code import MOST_BITS, FixedLengthCode, IndexFormat, encode_side
 from softcell.codes.maps.lower_envelope import falling_hull

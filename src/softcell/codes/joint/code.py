@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.bfloat16 import expand, require_bfloat16, round_up
 from softcell.channel import READINGS, Law
-from softcell.codes.bfloat16 import expand, require_bfloat16, round_up
 from softcell.codes.coarse import design as maps
 from softcell.codes.code import (
     RUN_CELLS,

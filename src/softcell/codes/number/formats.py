@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.bfloat16 import expand, round_up
+from softcell.bfloat16 import expand, round_up
 from softcell.errors import InputError
 from softcell.weights.safetensors_header import rows_of
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.bfloat16 import ceiling
 from softcell.channel import Channel
 from softcell.codes.analog.position_map import moments
 from softcell.codes.analog.value_range import (
@@ -18,7 +19,6 @@ from softcell.codes.analog.value_range import (
     map_of,
     nearest_reads,
 )
-from softcell.codes.bfloat16 import ceiling
 from softcell.codes.schemes import Scheme
 
 LARGE_FRACTIONS = (0.05, 0.1, 0.2, 0.35)

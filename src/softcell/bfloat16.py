@@ -27,7 +27,9 @@ def round_up(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def expand(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Return float32 values of bfloat16 bits, same shape."""
-    return (np.ascontiguousarray(bits, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    wide = np.ascontiguousarray(bits, np.uint16).astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
 
 
 def ceiling(value: float) -> float:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softcell.codes.bfloat16 import expand, round_up
+from softcell.bfloat16 import expand, round_up
 
 LARGEST = float(torch.finfo(torch.bfloat16).max)
 
