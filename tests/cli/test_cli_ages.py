@@ -38,3 +38,13 @@ def test_an_image_for_one_age_is_not_read_without_it(softcell, network):
     softcell("write", network, "-o", "x.cells", "--scheme", "int8")
     outcome = softcell("read", "x.cells", "--age-unknown", "-o", "back.safetensors")
     assert "decoded for a known age" in outcome.one_line()
+
+
+def test_an_age_that_changes_nothing_is_told(softcell, network):
+    noted = "the ageing of rram-reset was not measured: its cells read alike at any age"
+    for device, told in (("rram-reset", True), ("pcm-mushroom", False)):
+        written = softcell("write", network, "-o", "x.cells", "--device", device, "--age", "10y")
+        read = softcell("read", "x.cells", "--age", "10y", "-o", "r.safetensors")
+        assert (written.status, read.status) == (0, 0)
+        assert (noted in written.err, noted in read.err) == (told, told)
+    assert softcell("write", network, "-o", "x.cells", "--device", "rram-reset").err == ""

@@ -33,6 +33,7 @@ from softcell.cli.options import (
     listed,
     listed_numbers,
 )
+from softcell.cli.output import note_ageing
 from softcell.cli.progress import progress_bars
 from softcell.cli.result_file import ResultFile, print_results
 from softcell.errors import InputError
@@ -137,6 +138,7 @@ def compare(
     if plot is not None:
         require_figure_name(plot)
     chosen, seconds = parse_device(device), parse_age(age)
+    note_ageing(chosen, seconds)
     own = (calibration, module, inputs)
     if any(each is not None for each in own) and not (feedback and network is not None):
         raise InputError(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag, OwnDeviceOption
-from softcell.cli.output import planned_age, print_read_report, require_writable
+from softcell.cli.output import image_header, print_read_report, require_writable
 from softcell.cli.progress import progress_bars
 
 
@@ -44,9 +44,9 @@ def decode(
     require_writable(output, image, readings)
     if device is not None:
         allow_device(device)
-    planned = planned_age(image)
+    header = image_header(image)
     with progress_bars() as progress:
         report = api.restore(
             image, output, readings=readings, age=age, age_unknown=age_unknown, progress=progress
         )
-    return print_read_report(report, output, age=age, planned=planned, as_json=as_json)
+    return print_read_report(report, output, age=age, header=header, as_json=as_json)

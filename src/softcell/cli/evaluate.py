@@ -21,7 +21,7 @@ from softcell.cli.options import (
     SeedsOption,
     SensitivityOption,
 )
-from softcell.cli.output import print_facts, print_note
+from softcell.cli.output import note_ageing, print_facts, print_note
 from softcell.cli.planned import planned_network
 from softcell.cli.progress import progress_bars
 from softcell.cli.result_file import ResultFile, print_results
@@ -105,12 +105,15 @@ def evaluate(
     target = _target(scheme, cells_per_weight)
     own = _own_seed(file) if file is not None and is_image else None
     given = read_network(file) if file is not None and not is_image else None
+    chosen, seconds = parse_device(device or DEFAULT_DEVICE), parse_age(age)
+    if not is_image:
+        note_ageing(chosen, seconds)
     with progress_bars() as progress:
         experiment = task_experiment(
             task or DEFAULT_TASK,
             model,
-            parse_device(device or DEFAULT_DEVICE),
-            age_seconds=parse_age(age),
+            chosen,
+            age_seconds=seconds,
             images=images,
             schemes=[scheme] if scheme else [],
             sensitivity=sensitivity,

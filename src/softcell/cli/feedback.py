@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softcell.cli.experiment import read_network
-from softcell.cli.output import print_facts, print_json, print_note
+from softcell.cli.output import note_ageing, print_facts, print_json, print_note
 from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress
 from softcell.errors import InputError
@@ -199,6 +199,7 @@ def tell_written(
     header: ImageHeader, output: Path, verify_reads: int = 0, *, as_json: bool = False
 ) -> None:
     """Print what is told of a written image, as for `written_values`."""
+    note_ageing(header.device, header.age_seconds)
     if as_json:
         print_json(written_values(header, output, verify_reads))
         return

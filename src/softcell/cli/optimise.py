@@ -20,7 +20,14 @@ from softcell.cli.options import (
     SensitivityOption,
     listed,
 )
-from softcell.cli.output import print_facts, print_json, print_note, print_table, require_writable
+from softcell.cli.output import (
+    note_ageing,
+    print_facts,
+    print_json,
+    print_note,
+    print_table,
+    require_writable,
+)
 from softcell.cli.own_network import loaded_module, own_inputs
 from softcell.cli.progress import Progress, progress_bars
 from softcell.errors import InputError
@@ -186,6 +193,7 @@ def optimise(
         known: list[Trial] = []
         if resume and output.exists():
             known = tried(output, digest=digest, network=subject, device=chosen, goal=goal)
+        note_ageing(chosen, goal.ages.last)
         keep_best = partial(keep_plan, output, network=digest, task=name[0], model=name[1])
 
         def told(trial: Trial, found: Trial | None) -> None:

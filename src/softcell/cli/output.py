@@ -17,6 +17,8 @@ from softcell.plain_text import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from softcell.devices import Device
+    from softcell.image.header import ImageHeader
     from softcell.image.restore import ReadReport
 
 PIPE_WIDTH = 110
@@ -65,6 +67,17 @@ def print_note(text: str) -> None:
     print(f"softcell: {plain(text)}", file=sys.stderr)
 
 
+def note_ageing(device: Device, age_seconds: float) -> None:
+    """Say where an age changes nothing, because the device's ageing was not measured."""
+    from softcell.devices.device import changes_with_age
+
+    if age_seconds > 0 and not changes_with_age(device, age_seconds):
+        print_note(
+            f"the ageing of {device.name} was not measured: its cells read alike at any age, and "
+            f"figures at {format_age(age_seconds)} are those at 0s"
+        )
+
+
 def require_writable(output: Path, *inputs: Path | str | None) -> None:
     """Find out whether a file can be written before work is spent on it.
 
@@ -85,7 +98,7 @@ def require_writable(output: Path, *inputs: Path | str | None) -> None:
 
 
 def print_read_report(
-    report: ReadReport, output: Path, *, age: str, planned: float, as_json: bool
+    report: ReadReport, output: Path, *, age: str, header: ImageHeader, as_json: bool
 ) -> int:
     """Print how decoding went and return the exit status.
 
@@ -93,7 +106,7 @@ def print_read_report(
         report: The state of the code words.
         output: The file that was written.
         age: Age of the cells, as it was told.
-        planned: Age that the image was planned for, in seconds.
+        header: The image's header.
         as_json: Print JSON.
     """
     if as_json:
@@ -108,11 +121,12 @@ def print_read_report(
     else:
         words = f"{report.frames} code words, {report.corrected} bit errors corrected"
         print_facts([("restored", str(output)), ("digital store", words)])
+    note_ageing(header.device, parse_age(age))
     if not report.failed:
         return 0
     print_note(
         f"warning: {report.failed} of {report.frames} code words could not be corrected, {output} "
-        f"holds wrong weights; {_likely_cause(report, age, planned)}"
+        f"holds wrong weights; {_likely_cause(report, age, header.age_seconds)}"
     )
     return DECODING_FAILED
 
@@ -134,9 +148,9 @@ def _likely_cause(report: ReadReport, age: str, planned: float) -> str:
     )
 
 
-def planned_age(image: Path) -> float:
-    """Return the age that an image was planned for, in seconds."""
+def image_header(image: Path) -> ImageHeader:
+    """Return the header of an image."""
     from softcell.image.cell_image import CellImage
 
     with CellImage(image) as opened:
-        return opened.header.age_seconds
+        return opened.header

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from softcell.cli.options import AgeOption, AgeUnknownFlag, JsonFlag, OwnDeviceOption
-from softcell.cli.output import planned_age, print_read_report, require_writable
+from softcell.cli.output import image_header, print_read_report, require_writable
 from softcell.cli.progress import progress_bars
 from softcell.errors import InputError
 
@@ -50,7 +50,7 @@ def read(
     require_writable(output, image, chip)
     if device is not None:
         allow_device(device)
-    planned = planned_age(image)
+    header = image_header(image)
     with progress_bars() as progress:
         report = api.restore(
             image,
@@ -61,4 +61,4 @@ def read(
             age_unknown=age_unknown,
             progress=progress,
         )
-    return print_read_report(report, output, age=age, planned=planned, as_json=as_json)
+    return print_read_report(report, output, age=age, header=header, as_json=as_json)

@@ -228,3 +228,20 @@ def checked_levels(levels: NDArray[Any]) -> NDArray[np.float32]:
     if levels.size and not (levels.min() >= 0 and levels.max() <= 1):  # also catches NaN
         raise InputError("levels must be finite numbers in [0, 1]")
     return levels
+
+
+def changes_with_age(device: Device, age_seconds: float) -> bool:
+    """Return whether cells read otherwise at an age than when they were written.
+
+    Where they do not, nobody has measured how the device ages, or it is none that does.
+
+    Example:
+        >>> from softcell.devices import parse_device
+        >>> [changes_with_age(parse_device(d), 3600.0) for d in ("pcm-mushroom", "rram-reset")]
+        [True, False]
+    """
+    levels = LEVEL_VALUES[::15]
+    low, high = device.span(age_seconds)
+    edges = np.linspace(low, high, 33)
+    now, then = (device.law(levels, edges, age) for age in (0.0, age_seconds))
+    return not np.array_equal(now, then)
