@@ -294,17 +294,8 @@ def _line(trial: Trial, best: Trial | None) -> str:
     if best is not None:
         so_far = f"best so far {best.cells_per_weight:.3f} cells"
     where = " on other inputs and chips" if trial.inputs else ""
-    measured = f"{_measured(trial)}{where} ({trial.recipe})"
+    measured = f"{trial.verdict}{where} ({trial.recipe})"
     return f"{trial.cells_per_weight:.3f} cells: {measured}; {so_far}"
-
-
-def _measured(trial: Trial) -> str:
-    verdict, parts = trial.verdict, []
-    if verdict.drop is not None:
-        parts.append(f"drop {100 * verdict.drop:.2f} points")
-    if verdict.divergence is not None:
-        parts.append(f"divergence {verdict.divergence:.4f}")
-    return ", ".join(parts)
 
 
 def _report(search: Search, outcome: Outcome) -> dict[str, Any]:
@@ -335,8 +326,8 @@ def _print(output: Path, search: Search, outcome: Outcome, report: dict[str, Any
         ("goal", str(search.goal)),
         ("recipe", str(best.recipe)),
         ("cells per weight", f"{best.cells_per_weight:.3f}"),
-        ("measured", _measured(best)),
-        ("confirmed", f"{_measured(confirmed)}{_where_confirmed(search, confirmed)}"),
+        ("measured", str(best.verdict)),
+        ("confirmed", f"{confirmed.verdict}{_where_confirmed(search, confirmed)}"),
     ]
     if best.predicted is not None:
         facts.append(("predicted", f"divergence {best.predicted:.4f} on mixed inputs"))

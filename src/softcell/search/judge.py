@@ -38,6 +38,14 @@ class Verdict:
     error: float = 0.0
     divergence: float | None = None
 
+    def __str__(self) -> str:
+        parts = []
+        if self.drop is not None:
+            parts.append(f"drop {100 * self.drop:.2f} points")
+        if self.divergence is not None:
+            parts.append(f"divergence {self.divergence:.4f}")
+        return ", ".join(parts)
+
 
 class Judge(Protocol):
     """Measures stored networks."""
