@@ -272,3 +272,26 @@ def test_an_interruption_is_told_and_keeps_finished_rows(softcell, network, tmp_
     assert (outcome.status, outcome.out, outcome.err) == (130, "", "softcell: interrupted\n")
     assert len(read_results("r.json")) == 3  # one of the calls is for the float network
     assert [name for name in files(tmp_path) if name.endswith(".tmp")] == []
+
+
+def test_a_verb_that_is_told_to_terminate_ends_as_by_ctrl_c(network, tmp_path):
+    (tmp_path / "ended.py").write_text(
+        "import os, signal, time\n"
+        "def evaluate(state):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+    )
+    words = ["compare", "--network", str(network), "--evaluate", "ended:evaluate", "--json", "r"]
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from softcell.cli import main; sys.exit(main())",
+            *words,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (130, "softcell: interrupted\n")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["ended.py"]
