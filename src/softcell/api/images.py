@@ -23,7 +23,8 @@ from softcell.image.chip import StoredChip, write_chip
 from softcell.image.closed_loop import Correct
 from softcell.image.header import ImageHeader
 from softcell.image.readings import MeasuredReadings, Readings, SimulatedChip
-from softcell.image.restore import ReadReport, Restoration
+from softcell.image.restore import Restoration
+from softcell.image.store_reader import ReadReport
 from softcell.network import Network, plan_network, write_network
 from softcell.progress import Progress
 from softcell.weights import NetworkWeights, WeightsWriter, parse_weights

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from softcell.devices import Device
     from softcell.image.header import ImageHeader
-    from softcell.image.restore import ReadReport
+    from softcell.image.store_reader import ReadReport
 
 PIPE_WIDTH = 110
 """Characters of a line where standard output is not a terminal."""

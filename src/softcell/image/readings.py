@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Protocol
@@ -150,6 +150,40 @@ class MeasuredReadings:
             return self._device.reading_axis.from_unit(values).astype(np.float32)
         except InputError as error:
             raise InputError(f"{self._path}, cells from {first + start}: {error}") from None
+
+
+class CombinedReadings:
+    """Several readings of one chip at one age: the mean of those that each cell has.
+
+    Args:
+        parts: The readings, at least one.
+
+    Raises:
+        InputError: There is none, or their ages differ.
+    """
+
+    def __init__(self, parts: Sequence[Readings]) -> None:
+        ages = {each.age_seconds for each in parts}
+        if len(ages) != 1:
+            raise InputError(f"readings that are combined need one age, got {sorted(ages)} s")
+        self.parts = tuple(parts)
+
+    @property
+    def age_seconds(self) -> float:
+        """Age of the cells when they were read, in seconds."""
+        return self.parts[0].age_seconds
+
+    def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the mean reading of cells start to stop; NaN where none gave one."""
+        total, count = np.zeros(stop - start), np.zeros(stop - start, np.int64)
+        for each in self.parts:
+            values = each.read(region, start, stop)
+            there = ~np.isnan(values)
+            total[there] += values[there]
+            count += there
+        mean = np.full(stop - start, np.nan, np.float32)
+        np.divide(total, count, out=mean, where=count > 0, casting="unsafe")
+        return mean
 
 
 Place = Callable[[str, int], int]

@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Law, channel_of, law_of
-from softcell.codes.code import RUN_CELLS, StoredTensor
+from softcell.codes.code import StoredTensor
 from softcell.codes.families import FAMILIES, RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.codes.schemes import parse_scheme, schemes_that
 from softcell.durations import Ages, format_age
 from softcell.errors import DecodingError, FormatError, InputError
-from softcell.image.cell_image import STORE_RUN, CellImage
+from softcell.image.cell_image import CellImage
 from softcell.image.header import ImageHeader, ImageTensor
-from softcell.image.readings import Readings
-from softcell.image.word_checks import word_checks
+from softcell.image.readings import CombinedReadings, Readings
+from softcell.image.store_reader import ReadReport, StoredBytes, StoreReader
 from softcell.progress import Progress
 from softcell.weights import TensorInfo, tensor_of_bytes
 
@@ -30,21 +30,6 @@ _MOST_THREADS = 16
 
 _LARGEST = {"F16": 65504.0, "BF16": float.fromhex("0x1.fep127")}
 """Largest finite number of the types that end below a bfloat16 range's end or float32."""
-
-
-@dataclass(frozen=True)
-class ReadReport:
-    """How the digital store fared.
-
-    Args:
-        frames: Code words read.
-        failed: Code words that could not be corrected, or were into what was not stored.
-        corrected: Bit errors corrected in those whose code found no more than it can correct.
-    """
-
-    frames: int = 0
-    failed: int = 0
-    corrected: int = 0
 
 
 class Restoration:
@@ -80,19 +65,14 @@ class Restoration:
             if age_unknown
             else channel_of(device, readings.age_seconds)
         )
-        self._channel = self._reading.average
         self._regions = {region.index: region for region in image.regions()}
-        self._runs: dict[int, ReadReport] = {}
-        self._failed: dict[int, NDArray[np.bool_]] = {}
-        self._last: dict[int, NDArray[np.uint8]] = {}
+        sources = [readings, *(readings.parts if isinstance(readings, CombinedReadings) else ())]
+        self._store = StoreReader(image, sources, self._reading.average)
 
     @property
     def report(self) -> ReadReport:
         """The state of the code words read so far."""
-        runs = self._runs.values()
-        return ReadReport(
-            sum(r.frames for r in runs), sum(r.failed for r in runs), sum(r.corrected for r in runs)
-        )
+        return self._store.report
 
     def tensors(self, progress: Progress | None = None) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield name and values of every tensor, in the image's order.
@@ -113,14 +93,14 @@ class Restoration:
         tensor = self._image.header.tensors[index]
         if tensor.info.size == 0:
             return _values(np.empty(0, np.uint8), tensor.info)
-        data, failed = self._stored(tensor)
+        stored = self._stored(tensor)
         if tensor.kind in FAMILIES:
-            values = self._coded(index, tensor, data, failed)
+            values = self._coded(index, tensor, stored)
         elif tensor.kind == RAW:
-            values = _values(data, tensor.info)
+            values = _values(stored.data, tensor.info)
         else:
-            values = NUMBER_FORMATS[tensor.kind].decode(data, tensor.info.shape)
-        if failed and values.dtype.kind == "f":
+            values = NUMBER_FORMATS[tensor.kind].decode(stored.data, tensor.info.shape)
+        if stored.failed and values.dtype.kind == "f":
             # A code word that failed can make any bit pattern: keep the network's sums finite.
             np.nan_to_num(values, copy=False)
         largest = _LARGEST.get(tensor.info.dtype)
@@ -129,54 +109,17 @@ class Restoration:
             np.clip(values, -largest, largest, out=values)
         return values
 
-    def _stored(self, tensor: ImageTensor) -> tuple[NDArray[np.uint8], int]:
-        """Return a tensor's bytes in the store and the number of failed words that it touches."""
-        word = self._image.header.store.frame_bytes
-        run = STORE_RUN * word
-        first, last = tensor.offset // run, (tensor.offset + tensor.nbytes - 1) // run
-        out = np.empty(tensor.nbytes, np.uint8)
+    def _stored(self, tensor: ImageTensor) -> StoredBytes:
+        """Return a tensor's bytes in the store."""
+        data = np.empty(tensor.nbytes, np.uint8)
+        self._each(
+            lambda number: self._store.fill(number, tensor.offset, data),
+            self._store.runs(tensor.offset, tensor.nbytes),
+        )
+        return self._store.stored(tensor.offset, data)
 
-        def fill(number: int) -> None:
-            data = self._run(number)
-            start = number * run - tensor.offset
-            piece = data[max(-start, 0) : tensor.nbytes - start]
-            out[max(start, 0) : max(start, 0) + len(piece)] = piece
-
-        self._each(fill, range(first, last + 1))
-        words = np.concatenate([self._failed[number] for number in range(first, last + 1)])
-        start = tensor.offset - first * run
-        return out, int(words[start // word : -(-(start + tensor.nbytes) // word)].sum())
-
-    def _run(self, number: int) -> NDArray[np.uint8]:
-        """Return the bytes of one run of code words; the last one decoded is kept."""
-        kept = self._last.get(number)
-        if kept is not None:
-            return kept
-        header = self._image.header
-        store = header.store
-        first = number * STORE_RUN * store.frame_bytes
-        size = min(STORE_RUN * store.frame_bytes, header.store_bytes - first)
-        start = store.cells(number * STORE_RUN * store.frame_bytes)
-        stop = start + store.cells(size)
-        region = self._regions[None]
-        bits = []
-        for at in range(start, stop, RUN_CELLS):
-            readings = self._readings.read(region, at, min(at + RUN_CELLS, stop))
-            bits.append(store.detect(self._channel, readings))
-        decoded = store.decode(np.concatenate(bits), size)
-        failed = decoded.failed
-        checks = self._image.word_checks(number * STORE_RUN, len(failed))
-        if checks is not None:
-            failed = word_checks(decoded.data, store.frame_bytes) != checks
-        self._failed[number] = failed
-        self._runs[number] = ReadReport(len(failed), int(failed.sum()), decoded.corrected)
-        self._last = {number: decoded.data}
-        return decoded.data
-
-    def _coded(
-        self, index: int, tensor: ImageTensor, data: NDArray[np.uint8], failed: int
-    ) -> NDArray[np.float32]:
-        """Return a tensor in cells of its own; `data` is what the store has of it.
+    def _coded(self, index: int, tensor: ImageTensor, in_store: StoredBytes) -> NDArray[np.float32]:
+        """Return a tensor of a code from what the store has of it and from cells of its own.
 
         Raises:
             DecodingError: The side information contradicts itself or the image.
@@ -192,8 +135,8 @@ class Restoration:
         stored = StoredTensor(
             rows=tensor.info.rows,
             columns=tensor.info.columns,
-            data=data,
-            failed=failed,
+            data=in_store.data,
+            failed=in_store.failed,
             cells=tensor.cells,
             readings=readings,
             design=self._image.design,
@@ -204,6 +147,7 @@ class Restoration:
             return family.code_class().decode(stored).reshape(tensor.info.shape)
         except FormatError as error:
             self._image.verify()  # a damaged file is told as such
+            failed = in_store.failed
             reason = f"{failed} of its code words failed" if failed else str(error)
             lost = "side information" if family.has_cells else "the stream"
             remedy = (

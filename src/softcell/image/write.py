@@ -18,6 +18,7 @@ from softcell.errors import InputError
 from softcell.image.cell_image import MAPS, STORE, levels_section
 from softcell.image.container_writer import ContainerWriter
 from softcell.image.header import ImageHeader, ImageTensor
+from softcell.image.scrambling import scrambling_bytes
 from softcell.image.word_checks import CHECKS, word_checks
 from softcell.progress import Progress
 from softcell.weights import Weights
@@ -33,6 +34,7 @@ class _StoreWriter:
         self._waiting = np.empty(self._run, np.uint8)
         self._held = 0
         self._checks: list[NDArray[np.uint32]] = []
+        self._coded = 0
         self.written = 0
 
     def append(self, data: NDArray[np.uint8]) -> None:
@@ -53,7 +55,9 @@ class _StoreWriter:
 
     def _flush(self) -> None:
         data = self._waiting[: self._held]
-        self._container.append(STORE, self._store.encode(data))
+        coded = self._store.encode(data)
+        self._container.append(STORE, coded ^ scrambling_bytes(self._coded, len(coded)))
+        self._coded += len(coded)
         self._checks.append(word_checks(data, self._store.frame_bytes))
         self._held = 0
 
@@ -119,6 +123,7 @@ def write_image(
             tuple(tensors),
             chip,
             weights.metadata,
+            scrambled=True,
         )
         container.finish(header.metadata())
     return header

@@ -76,12 +76,13 @@ class CoarseCode:
         if len(packed) != (-(-code.coarse_bits(columns) // 8) if code.protected else 0):
             raise FormatError(f"it holds {len(packed)} bytes of coarse bits")
         width = store.bits_per_symbol
-        stream = np.empty(coarse * width, np.uint8)
+        stream, unread = np.empty((2, coarse * width), np.uint8)
 
         def detect(start: int) -> None:
             stop = min(start + RUN_CELLS, coarse)
-            bits = store.detect(law.average, stored.read(start, stop))
-            stream[start * width : stop * width] = bits
+            readings, place = stored.read(start, stop), slice(start * width, stop * width)
+            stream[place] = store.detect(law.average, readings)
+            unread[place] = np.repeat(np.isnan(readings), width)
 
         if code.protected:
             stream = np.unpackbits(packed, count=code.coarse_bits(columns))
@@ -99,6 +100,9 @@ class CoarseCode:
             out[first:last] = decode_fine(values, part, code, tables, law.bins, first)
 
         stored.each(place, range(0, rows, step))
+        if unread.any():
+            # Without its robust cells nothing is known of a weight: the mean of all.
+            out[decode_parts(unread, code, columns) > 0] = 0
         return out
 
     def columns(self, rows: NDArray[np.float32], design: Design) -> CoarseColumns:
