@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, partial
@@ -20,6 +21,8 @@ import numpy as np
 from softcell.errors import FormatError, InputError
 
 Record = TypeVar("Record")
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 Within = Callable[[Any, Any, str], Any]
 """Reads a value within another."""
@@ -153,10 +156,22 @@ def read(hint: Any, value: Any, where: str, *, optional: bool = False, rest: boo
 def parse_json(text: str | bytes) -> Any:
     """Return the value of JSON text in which no object has a key twice and every number is finite.
 
+    Args:
+        text: The text; bytes are UTF-8.
+
     Raises:
-        ValueError: It is not such a text; RecursionError where it is nested beyond reason.
+        ValueError: It is not such a text, or is nested beyond reason.
     """
-    return json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite)
+    text = text if isinstance(text, str) else text.decode()
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _SURROGATE.search(text):  # half of a pair is no text, and nothing could show or keep it
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def require_plain(value: Any, where: str) -> None:

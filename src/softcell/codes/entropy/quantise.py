@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softcell.codes.entropy.index_coding import Models, trace_indices
 from softcell.codes.entropy.index_models import PROBABILITY_BITS
-from softcell.codes.entropy.trellis import Trellis
+from softcell.codes.entropy.trellis import Trellis, row_runs
 from softcell.codes.entropy.trellis_kernels import (
     LEVELS,
     OFFSETS,
@@ -167,13 +167,10 @@ def dequantise(
         float32, shape (rows, columns).
     """
     out = np.empty(indices.shape, np.float32)
-    reconstruct(
-        indices,
-        trellis.quantiser_of(indices),
-        steps.astype(np.float64),
-        offsets * OFFSET_UNIT,
-        out,
-    )
+    quantisers, wide = trellis.quantiser_of(indices), steps.astype(np.float64)
+    for rows in row_runs(indices.shape):
+        parts = indices[rows], quantisers[rows], wide[rows]
+        reconstruct(*parts, offsets * OFFSET_UNIT, out[rows])
     return out
 
 

@@ -16,6 +16,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +30,8 @@ from softcell.errors import InputError
 _POLYNOMIALS = {4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24)}
 
 STATES = (1, *_POLYNOMIALS)
+
+_RUN = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -78,5 +81,14 @@ class Trellis:
         """Return every index's quantiser, 0 or 1, for indices of shape (rows, columns)."""
         out = np.zeros(indices.shape, np.uint8)
         if self.states > 1:
-            walk(np.ascontiguousarray(indices), self.transitions, self.by_column, out)
+            states = np.zeros(indices.shape[1] if self.by_column else 1, np.int64)
+            for rows in row_runs(indices.shape):
+                part = np.ascontiguousarray(indices[rows])
+                walk(part, self.transitions, self.by_column, states, out[rows])
         return out
+
+
+def row_runs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield runs of rows for a kernel that none of them keeps busy for long."""
+    step = max(_RUN // max(shape[1], 1), 1)
+    return (slice(first, first + step) for first in range(0, shape[0], step))
