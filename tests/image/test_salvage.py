@@ -203,5 +203,5 @@ def test_nothing_is_salvaged_unasked(tmp_path):
     write_image(weights, plan, tmp_path / "x.cells")
     with CellImage(tmp_path / "x.cells") as image:
         decoding = Restoration(image, Changed(chip_of(image), word_cells(image, 0)))
-        with pytest.raises(DecodingError, match="salvage gives what is left"):
+        with pytest.raises(DecodingError, match="cells looked at gave no reading; --salvage"):
             dict(decoding.tensors())

@@ -19,6 +19,7 @@ from softcell.codes.schemes import parse_scheme, schemes_that
 from softcell.durations import Ages, format_age
 from softcell.errors import DecodingError, FormatError, InputError
 from softcell.image.cell_image import CellImage
+from softcell.image.diagnosis import Diagnosis, diagnose
 from softcell.image.header import ImageHeader, ImageTensor
 from softcell.image.readings import CombinedReadings, Readings
 from softcell.image.salvage import LostWeights, fill, lost_weights, numbers_left
@@ -82,6 +83,25 @@ class Restoration:
         """The state of the code words read so far."""
         lost = (self._lost[index] for index in sorted(self._lost))
         return replace(self._store.report, lost=tuple(lost))
+
+    def diagnosis(self) -> Diagnosis:
+        """Compare the readings with what the image's levels let expect."""
+        return diagnose(self._image, self._readings, self._reading.average)
+
+    def why(self, found: Diagnosis) -> str:
+        """Return why code words failed, as far as a diagnosis of the readings tells it."""
+        planned = self._image.header.age_seconds
+        if found.cause is not None:
+            return found.cause
+        if self._readings.age_seconds > planned:
+            return (
+                f"the image was planned for an age of {format_age(planned)}, plan it for a higher "
+                "one with `softcell write --age`"
+            )
+        return (
+            "its cells are worse than those of the device that the image was written for, and "
+            "their readings do not tell why"
+        )
 
     def tensors(self, progress: Progress | None = None) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield name and values of every tensor, in the image's order.
@@ -183,19 +203,13 @@ class Restoration:
             self._image.verify()  # a damaged file is told as such
             if self._salvage and in_store.lost:
                 return np.full(tensor.info.shape, np.nan, np.float32)
-            failed = in_store.failed
-            reason = f"{failed} of its code words failed" if failed else str(error)
-            lost = "side information" if family.has_cells else "the stream"
-            remedy = (
-                "tell the decoder the age, or write the image for one that is not told"
-                if self._age_unknown
-                else f"the image is for an age of at most "
-                f"{format_age(self._image.header.age_seconds)}, for readings of this chip in the "
-                "unit of its device, and for cells that are no worse than that device"
-            )
+            what = "side information" if family.has_cells else "the stream"
+            failed, reason = in_store.failed, str(error)
+            if failed:
+                why = self.why(self.diagnosis())
+                reason = f"{failed} of its code words failed: {why}; --salvage restores the rest"
             raise DecodingError(
-                f"{lost} of tensor {tensor.info.name!r} is lost: {reason}; salvage gives what is "
-                f"left; {remedy}"
+                f"{what} of tensor {tensor.info.name!r} is lost: {reason}"
             ) from None
 
     def _each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
