@@ -165,7 +165,7 @@ def _correlation(values: NDArray[np.float64], expected: NDArray[np.float64]) -> 
     if len(values) < _FEWEST or not expected.std():
         return 1.0
     ranks = [each.argsort(kind="stable").argsort() for each in (values, expected)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _other_age(
