@@ -154,6 +154,7 @@ def dequantise(
     steps: NDArray[np.float32],
     offsets: NDArray[np.int8],
     trellis: Trellis = _SCALAR,
+    start: int = 0,
 ) -> NDArray[np.float32]:
     """Turn indices into weights: sign(q) (|q| - quantiser / 2 - offset of |q|) step.
 
@@ -162,12 +163,13 @@ def dequantise(
         steps: Shape (rows,).
         offsets: In 256ths of the step, for magnitudes 1, 2 and 3 upwards.
         trellis: Trellis that the indices follow.
+        start: State in which their paths through it begin.
 
     Returns:
         float32, shape (rows, columns).
     """
     out = np.empty(indices.shape, np.float32)
-    quantisers, wide = trellis.quantiser_of(indices), steps.astype(np.float64)
+    quantisers, wide = trellis.quantiser_of(indices, start), steps.astype(np.float64)
     for rows in row_runs(indices.shape):
         parts = indices[rows], quantisers[rows], wide[rows]
         reconstruct(*parts, offsets * OFFSET_UNIT, out[rows])
