@@ -29,7 +29,10 @@ from softcell.devices.measurements import (
 )
 from softcell.errors import InputError
 
-_CHANCE = 0.01
+_CHANCE, _CHANCE_OF_FEW = 0.01, 0.2
+_FEW = 10
+"""Rows beyond one for each input below which no more than `_CHANCE_OF_FEW` can be asked for."""
+
 _LEAST_SEPARATION = 0.5
 """In standard deviations; two levels as far apart tell 0.04 bits."""
 
@@ -146,7 +149,7 @@ def fit_table(
     readings = usable_readings(table, columns.reading, raw, place, at, log10)
     values, place = readings.values[readings.kept], place[readings.kept]
     found = statistics(values, place, at, _labels(table, columns, readings), str(path))
-    found, resolved = _resolved(table, columns, found, raw[readings.kept], readings.log10, at)
+    found, resolved = _resolved(table, columns, found, at)
     noise = float(found.deviation.min()) if read_noise is None else read_noise
     device = MeasuredCell(
         label=name or path.name.split(".")[0],
@@ -210,35 +213,36 @@ def _labels(table: Table, columns: Columns, readings: Readings) -> list[str] | N
 
 
 def _resolved(
-    table: Table,
-    columns: Columns,
-    found: Statistics,
-    raw: NDArray[np.float64],
-    log10: bool,
-    at: NDArray[np.float64],
+    table: Table, columns: Columns, found: Statistics, at: NDArray[np.float64]
 ) -> tuple[Statistics, list[str]]:
-    """Give inputs whose readings are all equal the deviation of rounding, step / sqrt(12)."""
+    """Give inputs at which nothing but one value was read the smallest deviation of the others.
+
+    Raises:
+        InputError: There are no others, or the same value was read at several inputs.
+    """
     silent = found.deviation <= 1e-9 * np.abs(found.mean).max()
     if not silent.any():
         return found, []
-    if silent.all() and not found.spread.any():
+    first = f"{silent.sum()} of {len(at)} inputs (the first at {at[int(np.argmax(silent))]:g})"
+    if silent.all():
         raise InputError(
             f"{table.path}: all readings at the same input are equal, so that nothing is known of "
             f"the noise; measure every input several times, with a finer resolution (taken: "
             f"{columns})"
         )
-    steps = np.diff(np.unique(raw))
-    step = float(steps.min()) if len(steps) else 0.0
-    rounding = np.full(len(at), step / np.sqrt(12))
-    if log10:
-        rounding /= 10.0**found.mean * np.log(10)
-    deviation = np.where(silent, np.maximum(found.deviation, rounding), found.deviation)
-    first = at[int(np.argmax(silent))]
+    count = np.unique(np.float32(found.mean[silent]), return_counts=True)[1]
+    if count.max() > 1:
+        raise InputError(
+            f"{table.path}: nothing but the same {columns.reading} was read at {count.max()} of "
+            f"{len(at)} inputs, which is a limit of the instrument; leave those inputs out (taken: "
+            f"{columns})"
+        )
+    least = found.deviation[~silent].min()
     note = (
-        f"{columns.reading}: all readings of one cell are equal at {silent.sum()} of {len(at)} "
-        f"inputs (the first at {first:g}); their noise is taken to be that of rounding to {step:g}"
+        f"{columns.reading}: all readings of one cell are equal at {first}; their noise is taken "
+        "to be the smallest of the other inputs"
     )
-    return replace(found, deviation=deviation), [note]
+    return replace(found, deviation=np.where(silent, least, found.deviation)), [note]
 
 
 def _require_law(
@@ -252,7 +256,11 @@ def _require_law(
     """Refuse a device whose readings tell nothing of what was programmed."""
     _, chance = explained(values, place)
     total = np.hypot(np.maximum(device.deviation, device.read_noise), device.device_spread)
-    if chance <= _CHANCE and separation(device.mean, total) >= _LEAST_SEPARATION:
+    few = len(values) - len(device.inputs) < _FEW
+    if (
+        chance <= (_CHANCE_OF_FEW if few else _CHANCE)
+        and separation(device.mean, total) >= _LEAST_SEPARATION
+    ):
         return
     raise InputError(
         f"{table.path}: the readings at different inputs cannot be told apart, so that a cell "
@@ -291,8 +299,8 @@ def _felt(
         share, chance = explained(rest, group)
         if share > _FELT and chance < _BY_CHANCE:
             notes.append(
-                f"{name} ({kind}) is not used, but the readings at an input change with it, by "
-                f"{share:.0%} of their variance, which counts as noise; keep the rows of one "
-                f"{name}, or name what it is (--input-column, --device-column)"
+                f"{name} ({kind}) is not used, but {share:.0%} of the variance at an input goes "
+                f"with it and counts as noise; keep the rows of one {name}, or name what it is "
+                "(--input-column, --device-column)"
             )
     return notes

@@ -30,7 +30,7 @@ def grouped_inputs(
         ([1.005, 2.005], [0, 0, 1, 1])
     """
     distinct, place, count = np.unique(inputs, return_inverse=True, return_counts=True)
-    group = _groups(distinct, _CLEAR if np.median(count) < 2 else _PLAIN)
+    group = _groups(distinct, count)
     mean = np.bincount(group, distinct * count) / np.bincount(group, count)
     first = np.flatnonzero(np.diff(group, prepend=-1))
     alone = np.bincount(group) == 1
@@ -39,24 +39,26 @@ def grouped_inputs(
     return mean, group[place], float((distinct[last] - distinct[first]).max())
 
 
-def _groups(distinct: NDArray[np.float64], ratio: float) -> NDArray[np.int64]:
+def _groups(distinct: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the group of each of the increasing inputs."""
-    nearly = _cut(distinct, _ROUNDING * (distinct[-1] - distinct[0]))
     axes = [distinct] + ([np.log(distinct)] if distinct[0] > 0 else [])
-    found = [group for axis in axes if (group := _clusters(axis, ratio)) is not None]
-    return min(found, key=lambda group: int(group[-1]), default=nearly)
+    found = [group for axis in axes if (group := _clusters(axis, count)) is not None]
+    nearly = _cut(distinct, _ROUNDING * (distinct[-1] - distinct[0]))
+    return max(found, key=lambda group: int(group[-1]), default=nearly)
 
 
-def _clusters(axis: NDArray[np.float64], ratio: float) -> NDArray[np.int64] | None:
-    """Return groups that are `ratio` times narrower than the gaps between them, if there are."""
+def _clusters(axis: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the finest groups that are many times narrower than the gaps between them."""
+    single = np.median(count) < 2
+    ratio = _CLEAR if single else _PLAIN
     gaps = np.sort(np.diff(axis))
-    steps = np.flatnonzero(gaps[1:] > ratio * gaps[:-1])
-    for step in steps[::-1]:
+    for step in np.flatnonzero(gaps[1:] > ratio * gaps[:-1]):
         group = _cut(axis, gaps[step])
-        size = np.bincount(group)
         first = np.flatnonzero(np.diff(group, prepend=-1))
         width = (axis[np.append(first[1:], len(axis)) - 1] - axis[first]).max()
-        if 2 * np.count_nonzero(size > 1) >= len(size) and gaps[step + 1] > ratio * width:
+        several = np.bincount(group) > 1
+        again = not single or np.bincount(group, count).min() > 1
+        if again and 2 * several.sum() >= len(several) and gaps[step + 1] > ratio * width:
             return group
     return None
 

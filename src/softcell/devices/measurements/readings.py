@@ -17,9 +17,13 @@ _OVERFLOW = 9e36
 
 _FAR = 10.0
 _SIGNED = 0.1
+_FEW, _TAIL = 8, 20
+"""Of as many readings one may lie anywhere at either end."""
+
 _MOST, _MOST_AT_AN_INPUT = 0.1, 0.25
-_AT_THE_LIMIT = 0.05
-_NINES = re.compile(r"-?9{3,}(\.9*0*)?(e[+-]?\d+)?|-?9\.9{3,}0*e[+-]?\d+|-?0*\.?0*(e[+-]?\d+)?")
+_AT_THE_LIMIT, _FILLS = 0.05, 3
+_NINES = re.compile(r"-?(9{3,}(\.9*0*)?|9\.9{2,}0*e[+-]?\d+)")
+_ZERO = re.compile(r"-?0*\.?0*(e[+-]?\d+)?")
 
 _Rows = NDArray[np.bool_]
 
@@ -81,17 +85,11 @@ def usable_readings(
     if log10:
         aside.append((kept & ~positive, "zero or negative, which have no logarithm"))
         kept = positive
-    elif not forced and positive.any() and not positive[kept].all():
-        count = int((kept & ~positive).sum())
-        notes.append(
-            f"{column}: {count} of {len(readings)} readings are zero or negative, and the readings "
-            "are fitted themselves, not their logarithms (--log10 sets those aside)"
-        )
     values = np.full(len(readings), np.nan)
     values[kept] = np.log10(readings[kept]) if log10 else readings[kept]
     far = _far(values, kept, place)
-    equal = far & _sentinels(table.columns[column], readings, far)
-    aside.append((equal, "the same value again and again, or 0 or nines, far from all others"))
+    equal = kept & _sentinels(table.columns[column], readings, far, place)
+    aside.append((equal, "a value that comes again, or zero or nines, far from all others"))
     kept = kept & ~equal
     values[equal] = np.nan
     _require_few(table, column, aside, kept, place, inputs)
@@ -101,6 +99,13 @@ def usable_readings(
                 f"{column}: {rows.sum()} of {len(readings)} readings set aside, {reason} "
                 f"({_shown(table, column, rows)})"
             )
+    signed = int((readings[kept] <= 0).sum())
+    if not (log10 or forced) and 0 < 4 * signed < len(readings):
+        notes.append(
+            f"{column}: {signed} of {len(readings)} readings are zero or "
+            "negative, and the readings are fitted themselves, not their logarithms (--log10 sets "
+            "those aside)"
+        )
     notes += _odd(table, column, values, kept, far & kept)
     return Readings(values, kept, bool(log10), tuple(notes))
 
@@ -116,7 +121,11 @@ def _logarithmic(
     if not positive.any():
         return False
     resistance = re.search(r"resist|widerstand|ohm", column.lower()) is not None
-    wide = readings[positive].max() > 10 * readings[positive].min()
+    bulk = np.sort(readings[positive])
+    tail = max(len(bulk) // _TAIL, int(len(bulk) > _FEW))
+    bulk = bulk[tail : len(bulk) - tail]
+    middle = _medians(readings, positive, place)
+    wide = bulk[-1] > 10 * bulk[0] or np.nanmax(middle) > 10 * np.nanmin(middle)
     if positive[kept].all():
         return bool(wide or resistance)
     of_level = np.bincount(place[kept])
@@ -171,13 +180,28 @@ def _far(values: NDArray[np.float64], kept: _Rows, place: NDArray[np.int64]) -> 
     return far
 
 
-def _sentinels(texts: Sequence[str], readings: NDArray[np.float64], far: _Rows) -> _Rows:
-    """Return far readings that come again, or are 0 or nines only."""
-    rows = np.flatnonzero(far)
-    _, same, count = np.unique(readings[rows], return_inverse=True, return_counts=True)
-    named = [_NINES.fullmatch(texts[row].lower().lstrip("+")) is not None for row in rows.tolist()]
-    found = np.zeros(len(far), bool)
-    found[rows] = (count[same] > 1) | np.array(named, bool)
+def _sentinels(
+    texts: Sequence[str], readings: NDArray[np.float64], far: _Rows, place: NDArray[np.int64]
+) -> _Rows:
+    """Return readings that are marks of an instrument.
+
+    Equal ones that are all far from the others, zeros that are far, and all that are the same
+    number of nines, if one of them is far or they are all that was read at an input.
+    """
+    _, first, same, count = np.unique(
+        readings, return_index=True, return_inverse=True, return_counts=True
+    )
+    of_value = np.bincount(same, far)
+    found: _Rows = ((count > 1) & (of_value == count))[same]
+    rows = np.bincount(place)
+    for k in np.flatnonzero((of_value > 0) | (count >= _FILLS)):
+        text = texts[int(first[k])].lower().lstrip("+")
+        if _ZERO.fullmatch(text):
+            found |= far & (same == k)
+        elif _NINES.fullmatch(text):
+            fills = np.bincount(place[same == k], minlength=len(rows)) == rows
+            if of_value[k] or (fills.any() and not fills.all()):
+                found |= same == k
     return found
 
 
@@ -191,9 +215,10 @@ def _require_few(
 ) -> None:
     """Refuse where what is set aside would change what was measured."""
     gone = np.bincount(place[~kept], minlength=len(inputs))
-    share = gone / np.bincount(place, minlength=len(inputs))
-    worst = int(np.argmax(np.where(gone > 1, share, 0.0)))
-    at_one = gone[worst] > 1 and share[worst] > _MOST_AT_AN_INPUT
+    rows = np.bincount(place, minlength=len(inputs))
+    share = np.where((gone > 1) | (rows - gone < 2), gone / rows, 0.0)
+    worst = int(np.argmax(share))
+    at_one = share[worst] > _MOST_AT_AN_INPUT
     if not at_one and (~kept).sum() <= max(1, _MOST * len(kept)):
         return
     reasons = "; ".join(

@@ -29,7 +29,7 @@ class Table:
     Args:
         path: The file, for messages.
         columns: Texts of each column, each of length rows.
-        lines: Line of the file that each row ends on.
+        lines: Line of the file that each row begins on.
         units: Units of columns that stand in a line of their own below the names.
         decimal: Decimal mark, a point or a comma.
         notes: What had to be found out to read the file.
@@ -92,9 +92,11 @@ def _rows(path: Path, lines: Sequence[str], separator: str) -> Iterator[_Row]:
         yield from ((i + 1, line.split()) for i, line in enumerate(lines))
         return
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
+    line = 1
     try:
         for row in reader:
-            yield reader.line_num, [text.strip() for text in row]
+            yield line, [text.strip() for text in row]
+            line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
             f"{path}, row {reader.line_num}: not a readable CSV file ({error})"
@@ -148,7 +150,7 @@ def _header(path: Path, rows: list[_Row]) -> list[str | None]:
         raise InputError(f"{path}, row {line}: {_no_names(names, rows[1:])}")
     empty = [not any(row[i] for _, row in rows[1:]) for i in range(len(names))]
     header = [
-        name or (None if none else f"column {i + 1}")
+        name or (None if none else f"unnamed {i + 1}")
         for i, (name, none) in enumerate(zip(names, empty))
     ]
     known = [name for name in header if name is not None]
@@ -167,7 +169,7 @@ def _no_names(names: Sequence[str], rows: Sequence[_Row]) -> str:
         column = [_plain(row[i]) for _, row in rows if is_number(row[i])]
         return bool(column) and min(column) <= _plain(names[i]) <= max(column)
 
-    if (rows and numbers and not all(map(within, numbers))) or not numbers:
+    if sum(map(is_quantity, names)) > 1 and not (rows and numbers and all(map(within, numbers))):
         return (
             f"the first line holds levels ({shown}), a column each; bring the table with a line "
             "for each reading below the names of two columns, such as level,reading"

@@ -21,6 +21,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]")
+_SAMPLE = 4096
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 
@@ -70,9 +71,10 @@ def _bytes(path: Path) -> bytes:
 
 def _decoded(path: Path, data: bytes) -> tuple[str, str]:
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    if encoding is None and b"\0" in data[:4096]:
-        zeros = [data[at:4096:2].count(0) for at in (0, 1)]
-        encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    if encoding is None:
+        zeros = [data[at:_SAMPLE:2].count(0) for at in (0, 1)]
+        if 4 * max(zeros) > len(data[:_SAMPLE]) and 8 * min(zeros) < max(zeros):
+            encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     try:
         return data.decode(encoding or "utf-8"), encoding or "utf-8"
     except UnicodeDecodeError as error:
