@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ from softcell.devices.device import Axis
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.measurements import (
     Columns,
-    Kind,
     Readings,
     Statistics,
     Table,
     choose_columns,
     column_numbers,
     explained,
+    felt_columns,
     grouped_inputs,
     read_table,
     separation,
@@ -35,9 +36,6 @@ _FEW = 10
 
 _LEAST_SEPARATION = 0.5
 """In standard deviations; two levels as far apart tell 0.04 bits."""
-
-_FELT, _BY_CHANCE = 0.05, 1e-4
-_BINS = 8
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,8 @@ def fit_table(
     inputs, level_unit, level_prefixes = column_numbers(table, columns.input)
     raw, reading_unit, reading_prefixes = column_numbers(table, columns.reading)
     at, place, grouped = _levels(table, columns, inputs)
-    readings = usable_readings(table, columns.reading, raw, place, at, log10)
+    resistance = reading_unit.endswith("ohm") or "resist" in columns.reading.lower()
+    readings = usable_readings(table, columns.reading, raw, place, at, log10, resistance=resistance)
     values, place = readings.values[readings.kept], place[readings.kept]
     found = statistics(values, place, at, _labels(table, columns, readings), str(path))
     found, resolved = _resolved(table, columns, found, at)
@@ -175,7 +174,7 @@ def fit_table(
         *readings.notes,
         *resolved,
         *_pooled(columns, found),
-        *_felt(table, columns, values, found, readings),
+        *felt_columns(table, columns, values, found.group, readings.kept),
     ]
     return Fit(device, columns, len(raw), int((~readings.kept).sum()), tuple(notes))
 
@@ -197,6 +196,14 @@ def _levels(
             f"{table.path}: measurements at {len(at)} input; expected at least two inputs (taken: "
             f"{columns})"
         )
+    rows = np.bincount(place)
+    if rows.min() < 2:
+        lone = int(np.argmin(rows))
+        other = "; if that column is not the input, name it with --input-column"
+        raise InputError(
+            f"{table.path}: input {at[lone]:g} has 1 rows; every input needs at least two"
+            + (other if 2 * (rows < 2).sum() > len(at) else "")
+        )
     given = len(np.unique(inputs))
     if given == len(at):
         return at, place, []
@@ -209,7 +216,7 @@ def _labels(table: Table, columns: Columns, readings: Readings) -> list[str] | N
     if not columns.device:
         return None
     rows = zip(*(table.columns[name] for name in columns.device))
-    return [" / ".join(row) for row, kept in zip(rows, readings.kept) if kept]
+    return [" / ".join(row) for row in compress(rows, readings.kept)]
 
 
 def _resolved(
@@ -276,31 +283,3 @@ def _pooled(columns: Columns, found: Statistics) -> list[str]:
         f"{' and '.join(columns.device)}: most cells were not read twice at every input, and "
         "differences between cells count as noise of each"
     ]
-
-
-def _felt(
-    table: Table,
-    columns: Columns,
-    values: NDArray[np.float64],
-    found: Statistics,
-    readings: Readings,
-) -> list[str]:
-    """Tell of columns that are not used, but change the readings at an input."""
-    count = np.bincount(found.group)
-    rest = values - (np.bincount(found.group, values) / np.maximum(count, 1))[found.group]
-    notes = []
-    for name, kind in columns.others:
-        if kind in (Kind.READING, Kind.CONSTANT):
-            continue
-        texts = np.array(table.columns[name])[readings.kept]
-        _, group = np.unique(texts, return_inverse=True)
-        if 2 * group.max() > len(group):  # a value of its own in most rows: early and late ones
-            group = np.arange(len(group)) * _BINS // len(group)
-        share, chance = explained(rest, group)
-        if share > _FELT and chance < _BY_CHANCE:
-            notes.append(
-                f"{name} ({kind}) is not used, but {share:.0%} of the variance at an input goes "
-                f"with it and counts as noise; keep the rows of one {name}, or name what it is "
-                "(--input-column, --device-column)"
-            )
-    return notes

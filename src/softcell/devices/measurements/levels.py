@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 _ROUNDING = 1e-6
 _CLEAR, _PLAIN = 5.0, 20.0
+_MANY = 4
 
 
 def grouped_inputs(
@@ -16,7 +17,8 @@ def grouped_inputs(
 
     Inputs are nearly the same if they differ by less than a millionth of their range, or if they
     fall into groups that are many times narrower than the gaps between them (on a linear or
-    logarithmic axis): five times where most inputs come once, else twenty times.
+    logarithmic axis): five times where an input comes only once or a group holds more than four
+    of them on average, else twenty times, for pairs may be meant.
 
     Args:
         inputs: Finite inputs, shape (rows,).
@@ -49,16 +51,16 @@ def _groups(distinct: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[
 
 def _clusters(axis: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Return the finest groups that are many times narrower than the gaps between them."""
-    single = np.median(count) < 2
-    ratio = _CLEAR if single else _PLAIN
+    single = bool(count.min() < 2)
     gaps = np.sort(np.diff(axis))
-    for step in np.flatnonzero(gaps[1:] > ratio * gaps[:-1]):
+    for step in np.flatnonzero(gaps[1:] > _CLEAR * gaps[:-1]):
         group = _cut(axis, gaps[step])
         first = np.flatnonzero(np.diff(group, prepend=-1))
         width = (axis[np.append(first[1:], len(axis)) - 1] - axis[first]).max()
-        several = np.bincount(group) > 1
+        size = np.bincount(group)
+        ratio = _CLEAR if single or len(axis) > _MANY * len(size) else _PLAIN
         again = not single or np.bincount(group, count).min() > 1
-        if again and 2 * several.sum() >= len(several) and gaps[step + 1] > ratio * width:
+        if again and 2 * (size > 1).sum() >= len(size) and gaps[step + 1] > ratio * width:
             return group
     return None
 

@@ -121,6 +121,11 @@ def _parsed(texts: Sequence[str], decimal: str) -> tuple[list[float | None], set
     prefixes: set[str] = set()
 
     def value(text: str) -> float | None:
+        if decimal == "." and "_" not in text:
+            try:
+                return float(text)
+            except ValueError:
+                pass
         if text.lower() in _MARKS:
             return _MARKS[text.lower()]
         match = _QUANTITY.fullmatch(_ascii(text))

@@ -53,6 +53,8 @@ def usable_readings(
     place: NDArray[np.int64],
     inputs: NDArray[np.float64],
     log10: bool | None,
+    *,
+    resistance: bool,
 ) -> Readings:
     """Set aside what is no reading of a cell, and decide on the axis by the rest.
 
@@ -66,6 +68,7 @@ def usable_readings(
         place: Level of each row, same shape.
         inputs: Input of each level, for messages, shape (levels,).
         log10: Take the decimal logarithm; None to decide.
+        resistance: Whether the readings are resistances, whose logarithm is taken by default.
 
     Raises:
         InputError: More is to be set aside than can be without changing what is measured.
@@ -81,7 +84,7 @@ def usable_readings(
     positive = kept & (readings > 0)
     forced = log10 is not None
     if log10 is None:
-        log10 = _logarithmic(column, readings, kept, positive, place)
+        log10 = _logarithmic(readings, kept, positive, place, resistance)
     if log10:
         aside.append((kept & ~positive, "zero or negative, which have no logarithm"))
         kept = positive
@@ -111,16 +114,15 @@ def usable_readings(
 
 
 def _logarithmic(
-    column: str,
     readings: NDArray[np.float64],
     kept: _Rows,
     positive: _Rows,
     place: NDArray[np.int64],
+    resistance: bool,
 ) -> bool:
     """Decide by the bulk of the readings whether they are fitted as logarithms."""
     if not positive.any():
         return False
-    resistance = re.search(r"resist|widerstand|ohm", column.lower()) is not None
     bulk = np.sort(readings[positive])
     tail = max(len(bulk) // _TAIL, int(len(bulk) > _FEW))
     bulk = bulk[tail : len(bulk) - tail]

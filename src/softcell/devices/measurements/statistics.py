@@ -49,18 +49,10 @@ def statistics(
         where: File, for messages.
 
     Raises:
-        InputError: An input has fewer than two readings, of one cell where cells are told apart.
+        InputError: A cell has fewer than two readings at an input, where cells are told apart.
     """
     levels = len(inputs)
-    lone = np.flatnonzero(np.bincount(place, minlength=levels) < 2)
-    if len(lone):
-        rows = int((place == lone[0]).sum())
-        most = 2 * len(lone) > levels and levels > 2
-        raise InputError(
-            f"{where}: input {inputs[lone[0]]:g} has {rows} rows; every input needs at least two"
-            + ("; if that column is not the input, name it with --input-column" * most)
-        )
-    names, row = np.unique(labels if labels is not None else [""] * len(place), return_inverse=True)
+    names, row = numbered(labels if labels is not None else [""] * len(place))
     pairs, group, count = np.unique(row * levels + place, return_inverse=True, return_counts=True)
     pooled = bool(len(names) > 1 and 2 * (count < 2).sum() >= len(pairs)) or (
         len(names) > 1 and 2 * len(pairs) <= len(names) * levels
@@ -83,7 +75,7 @@ def statistics(
 def _refuse(
     pairs: NDArray[np.int64],
     count: NDArray[np.int64],
-    names: NDArray[np.str_],
+    names: Sequence[str],
     inputs: _Floats,
     where: str,
 ) -> None:
@@ -96,6 +88,13 @@ def _refuse(
         f"has {rows} rows; every input needs at least two, for every device (take the column of "
         "the devices out to fit them as one)"
     )
+
+
+def numbered(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return different texts in the order in which they come, and the place of each, (rows,)."""
+    places: dict[str, int] = {}
+    row = [places.setdefault(text, len(places)) for text in texts]
+    return list(places), np.array(row, np.int64)
 
 
 def explained(values: _Floats, group: NDArray[np.int64]) -> tuple[float, float]:
