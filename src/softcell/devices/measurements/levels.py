@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 _ROUNDING = 1e-6
 _CLEAR, _PLAIN = 5.0, 20.0
-_MANY = 4
+_MANY, _EQUAL = 4, 0.1
 
 
 def grouped_inputs(
@@ -16,9 +16,8 @@ def grouped_inputs(
     """Return the levels of inputs: those that are nearly the same become one.
 
     Inputs are nearly the same if they differ by less than a millionth of their range, or if they
-    fall into groups that are many times narrower than the gaps between them (on a linear or
-    logarithmic axis): five times where an input comes only once or a group holds more than four
-    of them on average, else twenty times, for pairs may be meant.
+    fall into groups that are many times narrower than the gaps between them, on a linear or
+    logarithmic axis. Inputs that all come about as often, and more than once, are meant.
 
     Args:
         inputs: Finite inputs, shape (rows,).
@@ -52,6 +51,8 @@ def _groups(distinct: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[
 def _clusters(axis: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Return the finest groups that are many times narrower than the gaps between them."""
     single = bool(count.min() < 2)
+    if not single and count.std() < _EQUAL * count.mean():
+        return None
     gaps = np.sort(np.diff(axis))
     for step in np.flatnonzero(gaps[1:] > _CLEAR * gaps[:-1]):
         group = _cut(axis, gaps[step])
@@ -59,8 +60,8 @@ def _clusters(axis: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np
         width = (axis[np.append(first[1:], len(axis)) - 1] - axis[first]).max()
         size = np.bincount(group)
         ratio = _CLEAR if single or len(axis) > _MANY * len(size) else _PLAIN
-        again = not single or np.bincount(group, count).min() > 1
-        if again and 2 * (size > 1).sum() >= len(size) and gaps[step + 1] > ratio * width:
+        several = np.bincount(group, count).min() > 1 if single else size.min() > 1
+        if several and 2 * (size > 1).sum() >= len(size) and gaps[step + 1] > ratio * width:
             return group
     return None
 

@@ -16,7 +16,7 @@ _OVERFLOW = 9e36
 """Readings from here on are overflow values: 9.9e37, 9.91e37, 1e38 and the largest of float32."""
 
 _FAR = 10.0
-_SIGNED = 0.1
+_SIGNED, _NEAR_ZERO = 0.1, 1.7
 _FEW, _TAIL = 8, 20
 """Of as many readings one may lie anywhere at either end."""
 
@@ -130,15 +130,25 @@ def _logarithmic(
     wide = bulk[-1] > 10 * bulk[0] or np.nanmax(middle) > 10 * np.nanmin(middle)
     if positive[kept].all():
         return bool(wide or resistance)
-    of_level = np.bincount(place[kept])
-    signed = np.bincount(place[kept & ~positive], minlength=len(of_level))
-    few = ((signed <= 1) | (signed <= _SIGNED * of_level)).all()
-    if resistance or not few:
+    if resistance or _signed(readings, kept, positive, place):
         return resistance
     logarithms = np.log10(np.where(positive, readings, 1.0))
     return bool(wide) and _unevenness(logarithms, positive, place) < _unevenness(
         readings, kept, place
     )
+
+
+def _signed(
+    readings: NDArray[np.float64], kept: _Rows, positive: _Rows, place: NDArray[np.int64]
+) -> bool:
+    """Say whether readings that are not positive belong to the noise around a level near zero."""
+    rows = np.bincount(place[kept], minlength=int(place.max()) + 1)
+    others = np.bincount(place[kept & ~positive], minlength=len(rows))
+    negative = np.bincount(place[kept & (readings < 0)], minlength=len(rows)) > 0
+    middle, spread = _bulk(readings, positive, place)
+    near = np.where(rows - others < 3, negative, middle < _NEAR_ZERO * spread)
+    many = (others > _SIGNED * rows) & ((others > 1) | (rows < _FEW))
+    return bool((near & many).any())
 
 
 def _unevenness(values: NDArray[np.float64], kept: _Rows, place: NDArray[np.int64]) -> float:

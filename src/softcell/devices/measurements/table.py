@@ -147,7 +147,12 @@ def _header(path: Path, rows: list[_Row]) -> list[str | None]:
                 "tabs between columns"
             )
     if sum(map(is_quantity, names)) > 1 or any(map(is_number, names)):
-        raise InputError(f"{path}, row {line}: {_no_names(names, rows[1:])}")
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        raise InputError(
+            f"{path}, row {line}: the first line holds numbers ({shown}) where names belong; put "
+            "names of the columns above, such as pulse_voltage_V,resistance_ohm, and if these are "
+            "levels with a column each, bring a line for each reading: level,reading"
+        )
     empty = [not any(row[i] for _, row in rows[1:]) for i in range(len(names))]
     header = [
         name or (None if none else f"unnamed {i + 1}")
@@ -158,30 +163,6 @@ def _header(path: Path, rows: list[_Row]) -> list[str | None]:
     if twice:
         raise InputError(f"{path}: two columns have the same name, {twice[0]!r}; rename one")
     return header
-
-
-def _no_names(names: Sequence[str], rows: Sequence[_Row]) -> str:
-    """Say of a first line with numbers in it whether names are missing, or levels head columns."""
-    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    numbers = [i for i, name in enumerate(names) if is_number(name)]
-
-    def within(i: int) -> bool:
-        column = [_plain(row[i]) for _, row in rows if is_number(row[i])]
-        return bool(column) and min(column) <= _plain(names[i]) <= max(column)
-
-    if sum(map(is_quantity, names)) > 1 and not (rows and numbers and all(map(within, numbers))):
-        return (
-            f"the first line holds levels ({shown}), a column each; bring the table with a line "
-            "for each reading below the names of two columns, such as level,reading"
-        )
-    return (
-        f"the first line holds numbers ({shown}) and no names; put a line above that names the "
-        "columns, such as pulse_voltage_V,resistance_ohm"
-    )
-
-
-def _plain(text: str) -> float:
-    return float(text.replace(",", ".").lower().replace("d", "e"))
 
 
 def _units(rows: Sequence[_Row]) -> list[str]:
