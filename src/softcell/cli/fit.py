@@ -40,7 +40,8 @@ def fit(
     """Make a device of measurements; --device takes it anywhere.
 
     The CSV has a column of what was programmed, one of what was read, and perhaps one that names
-    the physical cell. Units are taken from names such as pulse_voltage_V.
+    the physical cell. It is shown which were taken for what. Units are taken from names such as
+    pulse_voltage_V.
 
     Example:
       softcell fit measurements.csv -o my_cell.toml --source "our lab, chip 7"
