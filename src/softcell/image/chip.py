@@ -176,6 +176,8 @@ class StoredChip(Closing):
         values = self._file.read(label)
         if _digest(label, values) != self._digests[label]:
             raise FormatError(f"{self._file.path} was altered; make the chip again")
+        if not np.isfinite(values).all():
+            raise FormatError(f"{self._file.path}: {label!r} holds what no cell has, NaN or more")
         return values
 
     def _facts(self) -> _Facts:

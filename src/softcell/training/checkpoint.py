@@ -137,9 +137,7 @@ def _optimiser_state(
         if parameter is not None and form is None:
             form = _form(parameter)
         if kind != "optimiser" or parameter is None or (array.dtype, array.size) != form:
-            raise FormatError(
-                f"{path}: {label!r} is nothing that an optimiser keeps; it is damaged"
-            )
+            raise FormatError(f"{path}: {label!r} is nothing that an optimiser keeps")
         shape = () if key == "step" else parameter.shape
         state[name][key] = torch.from_numpy(array).reshape(shape).to(parameter.device)
     if len({frozenset(each) for each in state.values() if each}) > 1:
