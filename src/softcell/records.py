@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, partial
@@ -21,8 +20,6 @@ import numpy as np
 from softcell.errors import FormatError, InputError
 
 Record = TypeVar("Record")
-
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 Within = Callable[[Any, Any, str], Any]
 """Reads a value within another."""
@@ -164,14 +161,11 @@ def parse_json(text: str | bytes) -> Any:
     """
     text = text if isinstance(text, str) else text.decode()
     try:
-        value = json.loads(
+        return json.loads(
             text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite
         )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if _SURROGATE.search(text):  # half of a pair is no text, and nothing could show or keep it
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
 
 
 def require_plain(value: Any, where: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -220,7 +221,19 @@ def test_a_reader_that_has_enough_is_no_error():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         errors = process.stderr.read()
-    assert (process.returncode, errors) == (1, b"")
+    assert (process.returncode, errors) == (141, b"")
+
+
+@pytest.mark.parametrize("verb", [("--version",), ("--help",), ("devices", "--device", "ideal")])
+@pytest.mark.parametrize(("closed", "lines"), [(">&-", 1), (">&- 2>&-", 0), (">&- 2>&- <&-", 0)])
+def test_a_closed_standard_output_is_one_line(verb, closed, lines):
+    code = "import sys; from softcell.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = shlex.join([sys.executable, "-c", code, *verb])
+    done = subprocess.run(
+        ["sh", "-c", f"{words} {closed}"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, lines)
+
 
 
 @pytest.mark.usefixtures("image")
