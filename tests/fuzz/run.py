@@ -11,7 +11,6 @@ import argparse
 import math
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
