@@ -249,6 +249,15 @@ def test_cells_that_share_no_inputs_are_fitted_as_one_and_it_is_told(tmp_path):
     assert any("differences between cells count as noise" in note for note in fit.notes)
 
 
+def test_every_cell_has_a_name(tmp_path):
+    rows = [("ab"[i % 2], *row) for i, row in enumerate(rows_of())]
+    rows[30] = ("", *rows[30][1:])
+    with pytest.raises(
+        InputError, match="row 32: nothing in column 'device', which names the cell"
+    ):
+        fit_table(table(tmp_path / "cells.csv", "device,V,R", rows))
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.01])
 def test_readings_that_do_not_depend_on_the_input_are_no_device(spread, tmp_path):
     random = np.random.default_rng(3)

@@ -184,10 +184,13 @@ def _medians(
 def _far(values: NDArray[np.float64], kept: _Rows, place: NDArray[np.int64]) -> _Rows:
     """Return rows that lie far from most others at their level."""
     middle, spread = _bulk(values, kept, place)
+    distance = np.abs(values - middle[place])
     steps = np.diff(np.unique(values[kept]))
     resolution = steps.min() if len(steps) else 0.0
-    spread = np.maximum(spread, np.nanmedian(spread) / 4)
-    distance = np.abs(values - middle[place])
+    some = distance[kept & (distance > 0)]
+    common = 1.4826 * np.median(some) if len(some) else 0.0
+    few = np.bincount(place[kept], minlength=len(spread)) < _FEW
+    spread = np.where(few, np.fmax(spread, common), np.fmax(spread, np.nanmedian(spread) / 4))
     far: _Rows = kept & (distance > _FAR * np.maximum(spread[place], resolution))
     return far
 

@@ -68,9 +68,9 @@ def read_table(path: Path) -> Table:
         names = _commented_names(comments[before[-1]], separator, rows[0][1]) if before else None
         if names:
             rows.insert(0, (before[-1] + 1, names))
-    if not rows or (len(rows) < 2 and not any(map(is_quantity, rows[0][1]))):
+    header = _header(path, rows) if rows else []
+    if len(rows) < 2:
         raise InputError(f"{path}: expected a header line and measurements below it")
-    header = _header(path, rows)
     units = _units(rows)
     decimal = _decimal(path, rows)
     body = rows[2:] if units else rows[1:]
