@@ -4,9 +4,11 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FUZZ_INPUTS ?= 1000000
+FUZZ_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow lint docs format results figures clean
+.PHONY: help env demo test test-slow lint fuzz docs format results figures clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ test: lint $(READY)  ## Lint, types, import order, tests and documentation: what
 
 test-slow: $(READY)  ## The tests that take minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+fuzz: $(READY)  ## Damaged inputs for every parser: FUZZ_INPUTS=1000000 FUZZ_SEED=0
+	$(BIN)/python tests/fuzz/run.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED) --keep out/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,6 +6,9 @@ from __future__ import annotations
 class SoftcellError(Exception):
     """Base of every error that a user can cause or should see; its text is one line."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # what a file names may hold line breaks
+
 
 class InputError(SoftcellError, ValueError):
     """A value, file or option that a user gave cannot be used."""
@@ -25,3 +28,7 @@ class InfeasibleError(SoftcellError, ValueError):
 
 class DecodingError(SoftcellError):
     """Code words failed where a single wrong bit makes the rest meaningless."""
+
+
+class DecodingWarning(UserWarning):
+    """Code words could not be corrected: what was decoded holds wrong weights."""

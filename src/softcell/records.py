@@ -153,10 +153,19 @@ def read(hint: Any, value: Any, where: str, *, optional: bool = False, rest: boo
 def parse_json(text: str | bytes) -> Any:
     """Return the value of JSON text in which no object has a key twice and every number is finite.
 
+    Args:
+        text: The text; bytes are UTF-8.
+
     Raises:
-        ValueError: It is not such a text; RecursionError where it is nested beyond reason.
+        ValueError: It is not such a text, or is nested beyond reason.
     """
-    return json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite)
+    text = text if isinstance(text, str) else text.decode()
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def require_plain(value: Any, where: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -108,8 +109,8 @@ def test_damaged_images(softcell, image, tmp_path, verb, damage):
     [
         (lambda cells: np.full(cells - 1, 1e5), "shape"),
         (lambda cells: np.full((cells, 1), 1e5), "shape"),
-        (lambda cells: np.full(cells, np.nan), "NaN"),
-        (lambda cells: np.full(cells, -1e5), "positive"),
+        (lambda cells: np.full(cells, np.nan), "cells looked at gave no reading"),
+        (lambda cells: np.full(cells, -1e5), "0 or less is no resistance"),
         (lambda cells: np.array(["high"] * cells), "numbers"),
         (lambda cells: np.array([None] * cells, object), ".npy"),
     ],
@@ -220,7 +221,18 @@ def test_a_reader_that_has_enough_is_no_error():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         errors = process.stderr.read()
-    assert (process.returncode, errors) == (1, b"")
+    assert (process.returncode, errors) == (141, b"")
+
+
+@pytest.mark.parametrize("verb", [("--version",), ("--help",), ("devices", "--device", "ideal")])
+@pytest.mark.parametrize(("closed", "lines"), [(">&-", 1), (">&- 2>&-", 0), (">&- 2>&- <&-", 0)])
+def test_a_closed_standard_output_is_one_line(verb, closed, lines):
+    code = "import sys; from softcell.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = shlex.join([sys.executable, "-c", code, *verb])
+    done = subprocess.run(
+        ["sh", "-c", f"{words} {closed}"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, lines)
 
 
 @pytest.mark.usefixtures("image")

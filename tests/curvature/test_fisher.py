@@ -229,5 +229,5 @@ def test_files_that_hold_no_fisher_are_refused(tmp_path):
     save_fisher(tmp_path / "negative", {"w": np.array([-1.0], np.float32)})
     with pytest.raises(FormatError, match="negative or infinite"):
         load_fisher(tmp_path / "negative")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="is not a file"):
         load_fisher(tmp_path / "absent")

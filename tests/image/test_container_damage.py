@@ -72,24 +72,45 @@ def test_reading_verifies_what_it_touches_and_names_the_section(small: Path):
             container.verify()
 
 
-def test_segments_are_verified_piecewise_and_once(tmp_path: Path):
-    path = tmp_path / "a"
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    path = tmp_path / "large.cells"
     with ContainerWriter(path) as writer:
         writer.append("x", np.zeros(9 << 20, np.uint8))
-    with Container(path) as container, open(path, "r+b") as file:
-        file.seek(16 + (8 << 20))
-        file.write(b"\1")
+    return path
+
+
+@pytest.mark.parametrize("segment", [0, 1, 2])
+def test_an_alteration_after_the_check_is_seen_or_changes_nothing(large: Path, segment: int):
+    with Container(large) as container, open(large, "r+b") as file:
+        container.verify()
+        early = container.read("x", 0, 9 << 20)
+        view = container.read("x", 5, 9)
+        for at in range(5, 9):
+            file.seek(16 + (segment << 22) + at)
+            file.write(b"\1")
         file.flush()
-        container.read("x", 0, 8 << 20)
-        with pytest.raises(FormatError, match="section 'x'"):
-            container.read("x", 8 << 20)
-        file.seek(16)
-        file.write(b"\1")
-        file.flush()
-        # Altered after it was verified: only verify() looks again.
-        assert container.read("x", 0, 1)[0] == 1
+        assert not early.any()
+        assert not view.any()
+        for start in range(0, 9 << 20, 1 << 16):
+            try:
+                assert not container.read("x", start, start + (1 << 16)).any()
+            except FormatError as error:
+                assert "section 'x'" in str(error)
         with pytest.raises(FormatError, match="section 'x'"):
             container.verify()
+
+
+def test_a_file_that_is_cut_short_while_it_is_open_is_told(large: Path):
+    with Container(large) as container:
+        view = container.read("x", 5, 9)
+        with open(large, "r+b") as file:
+            file.truncate(1 << 20)
+        with pytest.raises(FormatError, match=r"large\.cells ends at byte 1048576"):
+            container.read("x", 8 << 20)
+        with pytest.raises(FormatError, match="ends at byte 1048576"):
+            container.verify()
+        assert not view.any()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def _plan_text(plan: Plan) -> str:
     }
     try:
         return f"{_text(values)}\n"
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"device {plan.device.name} cannot be kept in a plan: {error}") from None
 
 
@@ -102,8 +102,8 @@ def load_plan(path: Path | str) -> Plan:
             f"cannot read {path}: {error.strerror or error}; give a plan of `softcell optimise`"
         ) from error
     try:
-        values = parse_json(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        values = parse_json(data)
+    except ValueError as error:
         raise FormatError(
             f"{path} is no plan: it is truncated, altered or not JSON ({error})"
         ) from None

@@ -13,6 +13,7 @@ from typing import Annotated, TextIO
 import typer
 
 from softcell.cli.calibrate import calibrate
+from softcell.cli.closed_streams import replace_closed_streams
 from softcell.cli.compare import compare
 from softcell.cli.decode import decode
 from softcell.cli.devices import devices
@@ -58,6 +59,7 @@ A verb's docstring is its help; the indented lines after `Example:` are shown as
 
 USER_ERROR = 2
 INTERRUPTED = 130
+PIPE_CLOSED = 141  # as the shell says it of a program that SIGPIPE ended
 
 
 def program() -> typer.Typer:
@@ -111,9 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 for success; 1 if the output is there but a warning says what is wrong with
         it; 2 for a user's mistake, said in one line on standard error; 130 when interrupted
-        or told to terminate.
+        or told to terminate; 141 when the reader of standard output has closed it.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         _replace_what_cannot_be_shown(stream)
     if threading.current_thread() is threading.main_thread():
@@ -124,9 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args=arguments or ["--help"], prog_name="softcell", standalone_mode=False
         )
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # which typer makes of the first
         _drop_output()  # the reader has enough
-        return 1
+        return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except typer.TyperException as error:

@@ -51,14 +51,17 @@ def decode_counts(reader: ByteReader, rows: int, per_row: bool) -> NDArray[np.ui
         least, more = reader.unpack("<BI")
         if more > rows:
             raise FormatError("side information gives cells to more rows than there are")
-        cells = least + (np.arange(rows) < more)
+        cells = np.full(rows, least, np.uint16)
+        cells[:more] += 1
     else:
         least, width = reader.unpack("<BB")
         if width > 8:
             raise FormatError("side information gives cell counts of more than a byte")
         data = np.frombuffer(reader.take((rows * width + 7) // 8), np.uint8)
         bits = np.unpackbits(data, count=rows * width).reshape(rows, width)
-        cells = least + bits @ (1 << np.arange(width - 1, -1, -1))
+        cells = np.full(rows, least, np.uint16)
+        for place in range(width):
+            cells += bits[:, place] * np.uint16(1 << width - 1 - place)
     if cells.min() < 1 or cells.max() > MOST_CELLS:
         raise FormatError(f"side information gives a weight no cell, or more than {MOST_CELLS}")
     return cells.astype(np.uint8)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,13 +85,29 @@ def load_calibration(path: str | Path) -> Calibration:
             images=facts.images,
             kind=facts.kind,
             fisher={
-                name.removeprefix("fisher/"): values
+                name.removeprefix("fisher/"): require_information(values, name)
                 for name, values in tensors.items()
                 if name.startswith("fisher/")
             },
         )
-    except (KeyError, ValueError, RecursionError) as error:
+    except (KeyError, ValueError) as error:
         raise FormatError(f"{path} holds no whole calibration ({error}); make it again") from error
+
+
+def require_information(values: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """Return what can be the diagonal Fisher information of a tensor's weights.
+
+    Raises:
+        FormatError: It is not of float32 numbers, or one is negative or not finite.
+    """
+    if values.dtype != np.float32:
+        raise FormatError(f"tensor {name!r} is of {values.dtype}, Fisher information of float32")
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise FormatError(
+            f"tensor {name!r} holds a negative or infinite value, which no Fisher information "
+            "has; compute it again"
+        )
+    return values
 
 
 def _layer(tensors: Mapping[str, NDArray[np.float32]], name: str) -> LayerCurvature:
@@ -111,7 +128,7 @@ def _square(triangle: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the symmetric matrices of upper triangles."""
     groups, length = triangle.shape
     size = math.isqrt(2 * length)
-    if size * (size + 1) != 2 * length:
+    if size * (size + 1) != 2 * length or not length:
         raise FormatError(f"{length} numbers are no triangle of a matrix")
     square = np.empty((groups, size, size), np.float32)
     start = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from softcell.curvature.calibration_file import KIND as CALIBRATION
-from softcell.curvature.calibration_file import load_calibration
+from softcell.curvature.calibration_file import load_calibration, require_information
 from softcell.errors import FormatError, InputError
 from softcell.weights.tensor_file import read_tensors, write_tensors
 
@@ -57,10 +57,7 @@ def load_fisher(path: str | Path) -> dict[str, np.ndarray]:
             f"{path} is no diagonal Fisher (its kind is {metadata.get('kind')!r}, expected "
             f"{_KIND!r}); give a file that save_fisher wrote"
         )
-    for name, values in fisher.items():
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise FormatError(
-                f"{path}: tensor {name!r} holds a negative or infinite value, which no Fisher "
-                "information has; compute it again"
-            )
-    return fisher
+    try:
+        return {name: require_information(values, name) for name, values in fisher.items()}
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None

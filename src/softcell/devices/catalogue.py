@@ -124,7 +124,7 @@ def device_of(definition: Mapping[str, Any], where: str = "") -> Device:
             return stored_device(kind, values)
     except InputError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise InputError(f"device definition of kind {kind!r} is not usable: {error}") from None
     kinds = ", ".join(("measured", *MODELS, *IMPERFECTIONS, *installed()))
     raise InputError(
@@ -171,11 +171,13 @@ def load_device(path: Path | str) -> Device:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such device file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
+    except RecursionError:
+        raise InputError(f"{path}: not a readable TOML file (nested too deeply)") from None
     try:
         return device_of(values)
-    except InputError as error:
+    except (InputError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from None
 
 
@@ -234,7 +236,7 @@ def _base(text: str) -> Device:
             return device
         noise = stated["read_noise"]
         return replace(device, label=f"{name}:read_noise={shortest(noise)}", read_noise=noise)
-    if text.endswith(".toml") or Path(text).is_file():
+    if text.endswith(".toml") or _is_file(text):
         return load_device(text)
     own = split(text)
     if own is not None:
@@ -243,6 +245,13 @@ def _base(text: str) -> Device:
         f"unknown device {text!r}; known: {', '.join([*DEVICES, *installed()])}, or a .toml file "
         "from `softcell fit`, or module:Class of a device of your own"
     )
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # too long for a file's name
+        return False
 
 
 def _options(make: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:

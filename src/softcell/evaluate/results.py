@@ -145,10 +145,10 @@ def read_results(path: Path | str) -> list[Result]:
     """
     path = Path(path)
     try:
-        values = parse_json(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise FormatError(f"{path}: not a readable JSON file ({error})") from None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         raise FormatError(f"{path}: expected the schema {SCHEMA}")

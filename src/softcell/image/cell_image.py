@@ -27,6 +27,10 @@ MAPS = "maps/"
 """Beginning of the names of sections that hold maps."""
 
 
+_MOST_WEIGHTS_PER_BYTE = 1 << 15
+"""Weights that a byte of a file stands for at most: of nothing but zeros it is some 22,700."""
+
+
 def levels_section(index: int) -> str:
     """Return the section that holds the levels of a tensor's analog cells, one byte a cell."""
     return f"levels/{index}"
@@ -71,7 +75,9 @@ class CellImage(Closing):
             raise kind(f"{path}: {error}") from None
 
     def _check_sections(self) -> None:
-        sections = self._container.sections
+        sections, size = self._container.sections, self._container.nbytes
+        if self.header.weights > size * _MOST_WEIGHTS_PER_BYTE:
+            raise FormatError(f"{size} bytes cannot hold {self.header.weights} weights")
         for region in self.regions():
             section = STORE if region.index is None else levels_section(region.index)
             if region.index is None:

@@ -72,7 +72,7 @@ def write_chip(
     chip, device, cells = simulated_chip(seed), image.header.device, image.header.cells
     require_chip(image, chip)
     simulated = SimulatedCells(device, seed)
-    probe = device.age(simulated.write("", np.zeros(1, np.uint8)), age_seconds)
+    probe = _probe(simulated, age_seconds)
     facts = _Facts(
         chip=chip,
         seed=int(seed),
@@ -133,10 +133,10 @@ class StoredChip(Closing):
         self._file = WeightsReader(path)
         try:
             facts = self._facts()
+            self._require_image(facts)
             self._chip = SimulatedCells(image.header.device, facts.seed)
             self._own_age = facts.age_seconds
             self._properties = facts.properties
-            self._require_image(facts)
             self._verify()
             if self._age_seconds < self._own_age:
                 raise InputError(
@@ -169,11 +169,18 @@ class StoredChip(Closing):
         with self._lock:
             held = self._held.get(region.index is None)
             if held is None or held[0] != region:
-                state = {
-                    name: self._file.read(f"{name}/{region.label}") for name in self._properties
-                }
+                state = {name: self._array(f"{name}/{region.label}") for name in self._properties}
                 held = self._held[region.index is None] = region, Cells(state, self._own_age)
             return held[1]
+
+    def _array(self, label: str) -> NDArray[Any]:
+        """Return an array, whose checksum is that of these very values."""
+        values = self._file.read(label)
+        if _digest(label, values) != self._digests[label]:
+            raise FormatError(f"{self._file.path} was altered; make the chip again")
+        if not np.isfinite(values).all():
+            raise FormatError(f"{self._file.path}: {label!r} holds what no cell has, NaN or more")
+        return values
 
     def _facts(self) -> _Facts:
         """Return what the file says of the chip."""
@@ -184,8 +191,11 @@ class StoredChip(Closing):
                 "give a file of `softcell write --chip`"
             )
         try:
-            return record_of(_Facts, parse_json(metadata["chip"]), "chip", rest=True)
-        except (KeyError, ValueError, RecursionError) as error:
+            facts = record_of(_Facts, parse_json(metadata["chip"]), "chip", rest=True)
+            if facts.seed < 0 or facts.age_seconds < 0:
+                raise FormatError(f"its seed is {facts.seed}, its age {facts.age_seconds} s")
+            return facts
+        except (KeyError, ValueError) as error:
             raise FormatError(f"{path} does not say which chip it is ({error})") from None
 
     def _require_image(self, facts: _Facts) -> None:
@@ -204,18 +214,34 @@ class StoredChip(Closing):
 
     def _verify(self) -> None:
         """Check every byte, one array in memory at a time."""
-        file, altered = self._file, f"{self._file.path} was altered; make the chip again"
-        if _CHECKSUMS not in file.names:
-            raise FormatError(altered)
-        digests = [_digest("chip", file.metadata["chip"].encode())]
+        file, path = self._file, self._file.path
+        altered = FormatError(f"{path} was altered; make the chip again")
+        expected = _probe(self._chip, self._own_age).state
+        if self._properties != tuple(expected):
+            raise altered
+        labels = []
         for region in self._image.regions():
-            for name in self._properties:
-                label = f"{name}/{region.label}"
-                if label not in file.names or file.info(label).shape != (region.cells,):
-                    raise FormatError(altered)
-                digests.append(_digest(label, file.read(label)))
-        if file.read(_CHECKSUMS).tolist() != [list(each) for each in digests]:
-            raise FormatError(altered)
+            for name, values in expected.items():
+                info = TensorInfo(
+                    f"{name}/{region.label}", (region.cells,), _DTYPES[values.dtype.name]
+                )
+                if info.name not in file.names or file.info(info.name) != info:
+                    raise altered
+                labels.append(info.name)
+        kept = TensorInfo(_CHECKSUMS, (len(labels) + 1, hashlib.sha256().digest_size), "U8")
+        if _CHECKSUMS not in file.names or file.info(_CHECKSUMS) != kept:
+            raise altered
+        about, *arrays = (bytes(each) for each in file.read(_CHECKSUMS))
+        if about != _digest("chip", file.metadata["chip"].encode()):
+            raise altered
+        self._digests = dict(zip(labels, arrays, strict=True))
+        for label in labels:
+            self._array(label)
+
+
+def _probe(chip: SimulatedCells, age_seconds: float) -> Cells:
+    """Return one cell of a chip at an age: what properties its cells have, and of what types."""
+    return chip.device.age(chip.write("", np.zeros(1, np.uint8)), age_seconds)
 
 
 def _digest(name: str, data: bytes | NDArray[Any]) -> bytes:

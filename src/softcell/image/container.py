@@ -1,4 +1,4 @@
-"""Read a file of named arrays: memory-mapped, every byte under a checksum.
+"""Read a file of named arrays, every byte under a checksum.
 
 The layout is described in `container_index`; `ContainerWriter` writes it.
 """
@@ -6,11 +6,10 @@ The layout is described in `container_index`; `ContainerWriter` writes it.
 from __future__ import annotations
 
 import bisect
-import contextlib
-import mmap
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -19,25 +18,22 @@ from numpy.typing import NDArray
 
 from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
-from softcell.image.container_index import (
-    SEGMENT_BYTES,
-    Index,
-    Section,
-    Segment,
-    decode_index,
-    digest,
-)
+from softcell.image.container_index import Index, Section, Segment, decode_index, digest
 from softcell.image.container_writer import ContainerWriter
+from softcell.own_bytes import OwnBytes
 
 __all__ = ["Container", "ContainerWriter"]
 
+_HELD = 4
+"""Segments in memory: threads that share the work are at neighbouring ones."""
+
 
 class Container(Closing):
-    """Open a container file to read ranges of its sections.
+    """Open a container file to read ranges of its sections, from any thread.
 
-    The file is memory-mapped. A segment is verified when it is first touched, and its pages are
-    given back before the next read, so that reading a file of any size from end to end keeps no
-    more of it in memory than the arrays in use.
+    A segment is read into memory, verified there, and used from there: what becomes of the file
+    afterwards changes nothing. The segments that were read last are kept, so that a file of any
+    size is read from end to end in some 16 MiB and the arrays in use.
 
     Args:
         path: File to read.
@@ -48,27 +44,19 @@ class Container(Closing):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"{path} is not a file; expected a softcell file")
+        self._held: dict[int, NDArray[np.uint8]] = {}
+        self._lock = Lock()
+        self._file = OwnBytes(path, "a softcell file")
+        self.path = self._file.path
         try:
-            with open(self.path, "rb") as file:
-                # An empty file cannot be mapped.
-                empty = self.path.stat().st_size == 0
-                self._map = None if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        try:
-            self._index: Index = decode_index(self._map or b"", self.path)
-        except FormatError:
+            self._index: Index = decode_index(self._file)
+        except (FormatError, InputError):
             self.close()
             raise
         self._ends = {
             name: list(accumulate(segment.nbytes for segment in section.segments))
             for name, section in self._index.sections.items()
         }
-        self._verified: set[int] = set()
-        self._touched: list[tuple[int, int]] = []
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -85,8 +73,13 @@ class Container(Closing):
         """Name of the contents, 32 hexadecimal digits: other contents have another digest."""
         return self._index.digest
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self._file.size
+
     def read(self, section: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Return elements `start` to `stop` of a section and verify every segment they touch.
+        """Return elements `start` to `stop` of a section, of segments that are verified.
 
         Args:
             section: Name of the section.
@@ -94,12 +87,12 @@ class Container(Closing):
             stop: One past the last, at most the section's length, which is the default.
 
         Returns:
-            Read-only array, shape (stop - start,): a view of the file where its bytes lie in one
-            run, else a copy. It stays valid after later reads and after `close`.
+            Read-only array, shape (stop - start,). It stays valid after later reads and after
+            `close`.
 
         Raises:
             FormatError: No such section, or a segment's checksum does not match.
-            InputError: The range is not within the section.
+            InputError: The range is not within the section, or the file is closed.
         """
         if section not in self.sections:
             known = ", ".join(self.sections) or "none"
@@ -110,60 +103,36 @@ class Container(Closing):
             raise InputError(
                 f"section {section!r}: range {start} to {stop} is not within 0 to {entry.length}"
             )
-        data = self._open_map()
-        self._release()
         size = entry.dtype.itemsize
-        runs = self._runs(section, start * size, stop * size)
-        if len(runs) == 1:
-            (begin, _), self._touched = runs[0], runs
-            return np.frombuffer(data, entry.dtype, count=stop - start, offset=begin)
-        gathered = np.empty((stop - start) * size, np.uint8)
-        at = 0
-        for begin, end in runs:
-            gathered[at : at + end - begin] = np.frombuffer(data, np.uint8, end - begin, begin)
-            at += end - begin
-            self._drop_pages(begin, end)
-        gathered.flags.writeable = False
-        return gathered.view(entry.dtype)
+        first, last = start * size, stop * size
+        whole = np.empty(0, np.uint8)
+        for segment, skipped in self._segments_from(section, first):
+            if skipped >= last:
+                break
+            part = self._segment(segment, section)[max(0, first - skipped) : last - skipped]
+            if len(part) == last - first:
+                return part.view(entry.dtype)
+            if not whole.size:
+                whole = np.empty(last - first, np.uint8)
+            at = max(skipped - first, 0)
+            whole[at : at + len(part)] = part
+        whole.flags.writeable = False
+        return whole.view(entry.dtype)
 
     def verify(self) -> None:
-        """Verify every segment of the file, in file order.
+        """Read and verify every segment of the file anew, in file order.
 
         Raises:
             FormatError: A checksum does not match; the message names the section.
         """
-        self._release()
         segments = [(s, name) for name, entry in self.sections.items() for s in entry.segments]
         for segment, name in sorted(segments, key=lambda pair: pair[0].offset):
-            self._verify(segment, name)
+            self._verified(segment, name)
 
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
-        data, self._map = self._map, None
-        if data is not None:
-            # A view that is still in use keeps the map, which then ends with the view.
-            with contextlib.suppress(BufferError):
-                data.close()
-
-    def _open_map(self) -> mmap.mmap:
-        if self._map is None:
-            raise InputError(f"{self.path} is closed; open it again to read")
-        return self._map
-
-    def _runs(self, section: str, first: int, last: int) -> list[tuple[int, int]]:
-        """Verify bytes `first` to `last` of a section; return where they lie, merged, in order."""
-        runs: list[tuple[int, int]] = []
-        for segment, skipped in self._segments_from(section, first):
-            if skipped >= last:
-                break
-            if segment.offset not in self._verified:
-                self._verify(segment, section)
-            begin = segment.offset + max(0, first - skipped)
-            end = segment.offset + min(segment.nbytes, last - skipped)
-            if runs and runs[-1][1] == begin:
-                begin = runs.pop()[0]
-            runs.append((begin, end))
-        return runs
+        self._file.close()
+        self._held.clear()
 
     def _segments_from(self, section: str, first: int) -> Iterator[tuple[Segment, int]]:
         """Yield segments from the one that holds byte `first`, each with the bytes before it."""
@@ -171,30 +140,25 @@ class Container(Closing):
         for i in range(bisect.bisect_right(ends, first), len(segments)):
             yield segments[i], ends[i] - segments[i].nbytes
 
-    def _verify(self, segment: Segment, section: str) -> None:
+    def _segment(self, segment: Segment, section: str) -> NDArray[np.uint8]:
+        """Return the bytes of a segment, those that were read last from memory."""
+        with self._lock:
+            data = self._held.pop(segment.offset, None)
+            if data is None:
+                data = self._verified(segment, section)
+            self._held[segment.offset] = data  # the latest comes last
+            while len(self._held) > _HELD:
+                del self._held[next(iter(self._held))]
+            return data
+
+    def _verified(self, segment: Segment, section: str) -> NDArray[np.uint8]:
+        data = self._file.read(segment.offset, segment.end - segment.offset)
         running = digest()
-        with memoryview(self._open_map()) as view:
-            for begin in range(segment.offset, segment.end, SEGMENT_BYTES):
-                end = min(segment.end, begin + SEGMENT_BYTES)
-                with view[begin:end] as part:
-                    running.update(part)
-                self._drop_pages(begin, end)
+        running.update(data.data)
         if running.digest() != segment.digest:
             raise FormatError(
                 f"{self.path}: checksum of section {section!r} does not match at byte "
                 f"{segment.offset}; copy or make the file again"
             )
-        self._verified.add(segment.offset)
-
-    def _release(self) -> None:
-        """Give back the pages of the last read; a view of them faults them in again."""
-        for begin, end in self._touched:
-            self._drop_pages(begin, end)
-        self._touched = []
-
-    def _drop_pages(self, begin: int, end: int) -> None:
-        # Pages of a map count as the process's memory until the kernel is told they may go. For
-        # a read-only map of a file that never loses data. Windows has no such call.
-        if hasattr(mmap, "MADV_DONTNEED"):
-            page = begin - begin % mmap.PAGESIZE
-            self._open_map().madvise(mmap.MADV_DONTNEED, page, end - page)
+        data.flags.writeable = False
+        return data[: segment.nbytes]

@@ -24,19 +24,19 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from mmap import mmap
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softcell.errors import FormatError, InputError
+from softcell.own_bytes import OwnBytes
+from softcell.records import parse_json
 
 FORMAT_VERSION = 1
 ALIGNMENT = 8
 DIGEST_BYTES = 16
-# Longest segment that a writer makes, and so the piece that is verified as a whole: 4 MiB take
-# 5 ms, and the index stays at 20 bytes per MB.
+# Longest segment that a writer makes, and so the piece that is read and verified at once: 4 MiB
+# take 5 ms, and the index stays at 20 bytes per MB.
 SEGMENT_BYTES = 1 << 22
 DTYPES = tuple(
     [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
@@ -151,40 +151,41 @@ def encode_tail(
     return text + position + check + _BACK, check.hex()
 
 
-def decode_index(data: mmap | bytes, path: Path) -> Index:
+def decode_index(file: OwnBytes) -> Index:
     """Check the frame of a file and read its index; its segments are not read.
 
     Raises:
         FormatError: Not a softcell file, a newer format version, truncated, or altered.
     """
-    head = data[: len(HEADER)]
-    if len(data) == 0:
+    path, size = file.path, file.size
+    head = file.read(0, min(size, len(HEADER))).tobytes()
+    if size == 0:
         raise FormatError(f"{path} is empty: expected a softcell file; make it again")
     if head[: len(_FRONT)] != _FRONT[: len(head)]:
         raise FormatError(f"{path} is not a softcell file: it does not begin as one")
-    if len(data) < len(HEADER) + _FOOTER_BYTES:
-        raise FormatError(f"{path} is truncated to {len(data)} bytes; copy or make it again")
+    if size < len(HEADER) + _FOOTER_BYTES:
+        raise FormatError(f"{path} is truncated to {size} bytes; copy or make it again")
     version = _HEADER.unpack(head)[1]
     if version > FORMAT_VERSION:
         raise FormatError(
             f"{path} has format version {version}, newer than {FORMAT_VERSION}, the newest that "
             "this softcell reads; update softcell"
         )
-    footer = data[-_FOOTER_BYTES:]
+    ends = size - _FOOTER_BYTES
+    footer = file.read(ends, _FOOTER_BYTES).tobytes()
     position, check = footer[: _POSITION.size], footer[_POSITION.size : -len(_BACK)]
     offset, length = _POSITION.unpack(position)
-    ends = len(data) - _FOOTER_BYTES
     if footer[-len(_BACK) :] != _BACK or offset + length != ends or offset < len(HEADER):
         raise FormatError(f"{path} is truncated or altered at its end; copy or make it again")
-    text = data[offset:ends]
+    text = file.read(offset, length).tobytes()
     if _tail_digest(head, position, text) != check:
         raise FormatError(f"{path}: checksum of the index does not match; copy or make it again")
     try:
-        content = json.loads(text.decode())
+        content = parse_json(text)
         sections = {name: _section(entry) for name, entry in content["sections"].items()}
         metadata = dict(content["metadata"])
         _require_tiling(sections, offset)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{path}: the index is not a container's: {error}") from None
     return Index(metadata, sections, check.hex())
 

@@ -218,5 +218,5 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
         )
     except OwnDeviceError:
         raise
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise FormatError(f"this file does not describe a cell image ({error})") from None

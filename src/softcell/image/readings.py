@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from softcell.devices import SimulatedCells
 from softcell.errors import InputError
 from softcell.image.cell_image import CellImage, Region
+from softcell.image.plausible import Implausible, implausible, plausible_readings
 
 
 class Readings(Protocol):
@@ -104,6 +105,9 @@ class SimulatedChip:
 class MeasuredReadings:
     """Readings that were measured on a chip, in the device's unit and the order of the export.
 
+    A cell that gave none is NaN, or an empty field. What the device cannot have given at any level
+    counts as none.
+
     Args:
         image: The image that the chip was programmed from.
         path: NumPy file (.npy) of shape (cells,), or CSV with a column `reading`; where it also has
@@ -116,7 +120,7 @@ class MeasuredReadings:
     """
 
     def __init__(self, image: CellImage, path: Path | str, *, age_seconds: float = 0.0) -> None:
-        self._device = image.header.device
+        self._image, self._device = image, image.header.device
         self._age_seconds = float(age_seconds)
         self._path = Path(path)
         self._start: dict[str, int] = {}
@@ -138,6 +142,11 @@ class MeasuredReadings:
             )
 
     @property
+    def _ages(self) -> tuple[float, ...]:
+        """Ages that the cells may have: a wrong one that was told is no reason to drop readings."""
+        return 0.0, self._age_seconds, self._image.header.ages.last
+
+    @property
     def age_seconds(self) -> float:
         """Age of the cells when they were measured, in seconds."""
         return self._age_seconds
@@ -146,10 +155,13 @@ class MeasuredReadings:
         """Return measured readings, converted to the device's axis."""
         first = self._start[region.label]
         values = self._values[first + start : first + stop]
-        try:
-            return self._device.reading_axis.from_unit(values).astype(np.float32)
-        except InputError as error:
-            raise InputError(f"{self._path}, cells from {first + start}: {error}") from None
+        return plausible_readings(values, self._device, self._ages)
+
+    def implausible(self) -> Implausible:
+        """Return how many readings are missing or cannot be, and what is likely wrong."""
+        regions = list(self._image.regions())
+        levels = [self._image.levels(region, 0, region.cells) for region in regions]
+        return implausible(self._values, self._device, self._ages, np.concatenate(levels))
 
 
 class CombinedReadings:
@@ -215,8 +227,13 @@ def measured_numbers(path: Path, place: Place) -> NDArray[Any]:
 
 
 def _from_npy(path: Path) -> NDArray[Any]:
-    # Unlike np.load, it takes no other kind of file, and leaves none open that is damaged.
-    return np.lib.format.open_memmap(path, mode="r")
+    # Unlike np.load, it takes no other kind of file. Mapping it finds out whether what its header
+    # claims is there; it is then read, since a file that is cut while mapped ends the process.
+    mapped = np.lib.format.open_memmap(path, mode="r")
+    shape, order, kind, start = mapped.shape, mapped.flags.fnc, mapped.dtype, mapped.offset
+    del mapped
+    values = np.fromfile(path, kind, int(np.prod(shape)), offset=start)
+    return values.reshape(shape, order="F" if order else "C")
 
 
 def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
@@ -232,7 +249,8 @@ def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
             if not fields:
                 continue
             try:
-                values.append(float(fields[column]))
+                # An empty field is a cell that could not be read.
+                values.append(float(fields[column].strip() or "nan"))
             except (IndexError, ValueError):
                 raise InputError(
                     f"{path}, line {lines.line_num}: expected a number in column reading, "

@@ -15,6 +15,7 @@ from softcell.codes.store.hard_store import DecodedRun
 from softcell.errors import FormatError
 from softcell.image.cell_image import STORE_RUN, CellImage
 from softcell.image.readings import Readings
+from softcell.image.salvage import LostWeights
 from softcell.image.scrambling import unscrambled
 from softcell.image.word_checks import word_checks
 
@@ -27,11 +28,13 @@ class ReadReport:
         frames: Code words read.
         failed: Code words that could not be corrected, or were into what was not stored.
         corrected: Bit errors corrected in those whose code found no more than it can correct.
+        lost: Weights that could not be decoded, where the others were salvaged.
     """
 
     frames: int = 0
     failed: int = 0
     corrected: int = 0
+    lost: tuple[LostWeights, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

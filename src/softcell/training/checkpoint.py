@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,10 @@ class _Reached:
 
     step: int
     numbers: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if self.step < 0:
+            raise InputError(f"its step is {self.step}")
 
 
 def write_checkpoint(
@@ -95,27 +100,54 @@ def read_checkpoint(
                 f"{path} is of another training: its {name} is {metadata.get(name)}, not {text}; "
                 "resume with the same settings, or choose another file"
             )
+    try:
+        said = {name: parse_json(metadata[name]) for name in ("step", "numbers")}
+        found = record_of(_Reached, said, "")
+    except (KeyError, ValueError) as error:
+        raise FormatError(f"{path} does not say how far it came ({error})") from None
     own = module.state_dict()
     stored = {n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")}
-    if {n: v.numel() for n, v in own.items()} != {n: v.size for n, v in stored.items()}:
+    if {n: _form(v) for n, v in own.items()} != {n: (t.dtype, t.size) for n, t in stored.items()}:
         raise InputError(f"{path} is of another network; resume the one that it was written of")
+    state = _optimiser_state(tensors, dict(module.named_parameters()), path)
     with torch.no_grad():
         for name, values in own.items():
             values.copy_(torch.from_numpy(stored[name]).reshape(values.shape))
     optimiser.state.clear()
-    for name, parameter in module.named_parameters():
-        for key in {n.split(".", 2)[1] for n in tensors if n.startswith("optimiser.")}:
-            value = tensors.get(f"optimiser.{key}.{name}")
-            if value is not None:
-                shape = () if key == "step" else parameter.shape
-                restored = torch.from_numpy(value).reshape(shape)
-                optimiser.state[parameter][key] = restored.to(parameter.device)
-    try:
-        said = {name: parse_json(metadata[name]) for name in ("step", "numbers")}
-        found = record_of(_Reached, said, "")
-    except (KeyError, ValueError, RecursionError) as error:
-        raise FormatError(f"{path} does not say how far it came ({error})") from None
+    for parameter, values in state:
+        optimiser.state[parameter].update(values)
     return found.step, dict(found.numbers)
+
+
+def _optimiser_state(
+    tensors: Mapping[str, np.ndarray], parameters: Mapping[str, nn.Parameter], path: Path
+) -> list[tuple[nn.Parameter, dict[str, Tensor]]]:
+    """Return what the optimiser keeps of each parameter.
+
+    Raises:
+        FormatError: A tensor is of no parameter, or of another shape or type.
+    """
+    state: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
+    for label, array in tensors.items():
+        if label.startswith("module."):
+            continue
+        kind, key, name = (*label.split(".", 2), "", "")[:3]
+        parameter = parameters.get(name)
+        form = (np.dtype(np.float32), 1) if key == "step" else None
+        if parameter is not None and form is None:
+            form = _form(parameter)
+        if kind != "optimiser" or parameter is None or (array.dtype, array.size) != form:
+            raise FormatError(f"{path}: {label!r} is nothing that an optimiser keeps")
+        shape = () if key == "step" else parameter.shape
+        state[name][key] = torch.from_numpy(array).reshape(shape).to(parameter.device)
+    if len({frozenset(each) for each in state.values() if each}) > 1:
+        raise FormatError(f"{path} lacks a part of what its optimiser keeps; it is damaged")
+    return [(parameters[name], values) for name, values in state.items() if values]
+
+
+def _form(values: Tensor) -> tuple[np.dtype[Any], int]:
+    """Return the type that a tensor has in a file, and its number of elements."""
+    return _array("", values).dtype, values.numel()
 
 
 def _array(name: str, values: Tensor) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from softcell.errors import InputError, SoftcellError
+from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.streams import Stream
 from softcell.training.checkpoint import read_checkpoint, write_checkpoint
 from softcell.training.objectives import Objective
@@ -175,7 +175,8 @@ def train_stored(
     done = 0
     if resume and checkpoint is not None and checkpoint.exists():
         done, numbers = read_checkpoint(checkpoint, stored, optimiser, identity)
-        rate.resume(numbers)
+        if done > training.steps or not rate.resume(numbers):
+            raise FormatError(f"{checkpoint} is damaged: no training of these steps leaves it so")
     device = next(stored.parameters()).device
     threads = torch.get_num_threads()
     stored.train()
@@ -251,11 +252,14 @@ class _Rate:
         steered = self._steered
         return {"start": self._start, "lasting": steered.lasting, "price": steered.value}
 
-    def resume(self, numbers: Mapping[str, float]) -> None:
-        """Go on from there."""
+    def resume(self, numbers: Mapping[str, float]) -> bool:
+        """Go on from there; say whether they are such numbers."""
         if numbers:
+            if self._training.target_bits is None or set(numbers) != {"start", "lasting", "price"}:
+                return False
             self._start = numbers["start"]
             self._steered.lasting, self._steered.value = numbers["lasting"], numbers["price"]
+        return True
 
 
 def _step(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from softcell.atomic_file import AtomicFile, Target
 from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
+from softcell.own_bytes import OwnBytes
 from softcell.weights.safetensors_header import (
     LENGTH_BYTES,
     TensorInfo,
@@ -93,21 +93,13 @@ class WeightsReader(Closing):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"{path} is not a file; expected a safetensors file")
+        self._file = OwnBytes(path, "a safetensors file")
+        self.path = self._file.path
         try:
-            # Reads go straight into the array of the tensor; a buffer would only copy once more.
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        self._lock = Lock()
-        try:
-            size = self.path.stat().st_size
-            start = self._bytes(0, min(size, LENGTH_BYTES)).tobytes()
+            size = self._file.size
+            start = self._file.read(0, min(size, LENGTH_BYTES)).tobytes()
             length = header_bytes(start, size, self.path)
-            text = self._bytes(LENGTH_BYTES, length).tobytes()
-            header = parse_header(text, size, self.path)
+            header = parse_header(self._file.read(LENGTH_BYTES, length).tobytes(), size, self.path)
         except (FormatError, InputError):
             self.close()
             raise
@@ -141,7 +133,7 @@ class WeightsReader(Closing):
             FormatError: The file was shortened since it was opened.
         """
         info, offset = self._place(name)
-        return self._bytes(offset, info.nbytes)
+        return self._file.read(offset, info.nbytes)
 
     def close(self) -> None:
         """Close the file."""
@@ -152,23 +144,6 @@ class WeightsReader(Closing):
             known = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
             raise InputError(f"{self.path} has no tensor {name!r}; it has: {known or 'none'}")
         return self._tensors[name]
-
-    def _bytes(self, offset: int, nbytes: int) -> NDArray[np.uint8]:
-        if self._file.closed:
-            raise InputError(f"{self.path} is closed; open it again to read")
-        data = np.empty(nbytes, np.uint8)
-        at = 0
-        try:
-            with self._lock:
-                self._file.seek(offset)
-                # The kernel gives at most 2 GiB at a time.
-                while at < nbytes and (got := self._file.readinto(data[at:].data)):
-                    at += got
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
-        if at < nbytes:
-            raise FormatError(f"{self.path} ends at byte {offset + at}; copy it again")
-        return data
 
 
 class WeightsWriter:

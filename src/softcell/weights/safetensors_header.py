@@ -22,6 +22,7 @@ from softcell.weights.tensor_values import BITS
 LENGTH_BYTES = 8
 # The library's own limit.
 _MAX_HEADER_BYTES = 100_000_000
+_MOST_AXES = 32
 _METADATA = "__metadata__"
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -47,10 +48,20 @@ class TensorInfo:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name == _METADATA:
             raise InputError(f"{self.name!r} is not a tensor's name; use other text")
+        if not self.name.isascii():
+            try:
+                self.name.encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{self.name!r} is not a tensor's name: no Unicode text") from None
         if not all(type(n) is int and n >= 0 for n in self.shape):
             raise InputError(f"tensor {self.name!r}: shape {self.shape} is not made of counts")
-        if self.dtype not in BITS:
+        if not isinstance(self.dtype, str) or self.dtype not in BITS:
             raise InputError(f"tensor {self.name!r}: dtype {self.dtype!r} is none of {[*BITS]}")
+        # NumPy counts bytes in 63 bits, even those of an empty array's other axes.
+        widest = math.prod(max(n, 1) for n in self.shape[:_MOST_AXES]) * 16
+        if len(self.shape) > _MOST_AXES or widest >= 1 << 63:
+            shape = f"{self.shape}"
+            raise InputError(f"tensor {self.name!r}: no array has the shape {shape:.80}")
         if self.size * BITS[self.dtype] % 8:
             raise InputError(f"tensor {self.name!r}: {self.dtype} does not fill whole bytes")
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from softcell.atomic_file import AtomicFile
 from softcell.errors import FormatError, InputError
+from softcell.weights.safetensors_file import WeightsReader
 
 _CHECK = "softcell.sha256"
 
@@ -51,29 +51,28 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
             it is there.
 
     Returns:
-        The arrays by name, in memory of their own, and the texts by name.
+        The arrays by name, in their own types (bfloat16 as float32), and the texts by name.
 
     Raises:
-        InputError: The file does not exist or cannot be read.
+        InputError: The file does not exist or cannot be read, or holds a type that NumPy lacks.
         FormatError: The file is not safetensors, truncated or altered.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            tensors = {name: file.get_tensor(name) for name in names}
-            metadata = dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise FormatError(
-            f"{path} is no complete safetensors file ({error}); give an unaltered one"
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror or error}; give a safetensors file"
-        ) from error
+    with WeightsReader(path) as file:
+        try:
+            tensors = {name: _own_type(file, name) for name in sorted(file.names)}
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        metadata = dict(file.metadata)
     expected = metadata.pop(_CHECK, None)
     if expected is not None and expected != digest(tensors):
         raise FormatError(f"{path} was altered: its checksum differs; restore or delete it")
     return tensors, metadata
+
+
+def _own_type(file: WeightsReader, name: str) -> np.ndarray:
+    if file.info(name).dtype == "F16":
+        return file.raw(name).view("<f2").reshape(file.info(name).shape)
+    return file.read(name)
 
 
 def digest(tensors: Mapping[str, np.ndarray]) -> str:

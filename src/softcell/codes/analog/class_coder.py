@@ -74,8 +74,11 @@ def decode_classes(
     Raises:
         FormatError: The words were altered.
     """
-    classes = np.empty(count, np.uint8)
-    if (len(words) and not words[-1]) or _pop(words, _below(frequencies), classes):
+    classes, below = np.empty(count, np.uint8), _below(frequencies)
+    state, left = np.uint64(0), len(words)
+    for first in range(0, count, _RUN):
+        state, left = _pop(words, left, below, np.uint64(state), classes[first : first + _RUN])
+    if (len(words) and not words[-1]) or left or state:
         raise FormatError("side information holds a mask that was altered")
     return classes
 
@@ -109,9 +112,8 @@ def _push(classes, below, state, out):
 
 
 @compiled()
-def _pop(words, below, classes):
-    """Fill classes; return whether anything is left in the end."""
-    state, left = np.uint64(0), words.size
+def _pop(words, left, below, state, classes):
+    """Fill classes; return the state and the words that are left."""
     while left and (state >> _WORD) == 0:
         left -= 1
         state = (state << _WORD) | np.uint64(words[left])
@@ -126,4 +128,4 @@ def _pop(words, below, classes):
             left -= 1
             state = (state << _WORD) | np.uint64(words[left])
         classes[i] = kind
-    return left > 0 or state != 0
+    return state, left

@@ -20,6 +20,7 @@ from softcell.codes.code import (
     Part,
     StoredTensor,
     require_each_row,
+    salvaged_bytes,
 )
 from softcell.compiled import compiled
 from softcell.errors import InputError
@@ -107,6 +108,15 @@ class AnalogCode:
 
         stored.each(decode, _runs(side.code, side.classes, row_cells))
         return out
+
+    @classmethod
+    def salvage(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights whose signs are there, if nothing else is lost."""
+        from softcell.codes.analog.side_information import decode_side
+
+        side = decode_side(stored.data, (stored.rows, stored.columns))
+        signs = -(-int(np.count_nonzero(side.classes)) // 8) if side.code.sign else 0
+        return salvaged_bytes(cls, stored, len(stored.data) - signs)
 
     def columns(self, rows: NDArray[np.float32], design: Design) -> ColumnCodec:
         """Return how columns become levels."""

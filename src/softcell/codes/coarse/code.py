@@ -14,7 +14,15 @@ from softcell.channel import Law, gray_index, gray_label
 from softcell.codes.coarse import design as maps
 from softcell.codes.coarse.columns import CoarseColumns
 from softcell.codes.coarse.design import coarse_map
-from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
+from softcell.codes.code import (
+    RUN_CELLS,
+    Block,
+    Design,
+    Part,
+    StoredTensor,
+    require_each_row,
+    salvaged_bytes,
+)
 from softcell.codes.maps.source import SHAPES
 from softcell.codes.maps.stored_maps import Maps, maps_of, pack_map
 from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads
@@ -104,6 +112,12 @@ class CoarseCode:
             # Without its robust cells nothing is known of a weight: the mean of all.
             out[decode_parts(unread, code, columns) > 0] = 0
         return out
+
+    @classmethod
+    def salvage(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights whose protected bits are there."""
+        _, packed = decode_coarse_side(stored.data, stored.rows)
+        return salvaged_bytes(cls, stored, len(stored.data) - len(packed))
 
     def columns(self, rows: NDArray[np.float32], design: Design) -> CoarseColumns:
         """Return how the columns of fine cells become levels."""

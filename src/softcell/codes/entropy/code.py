@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from softcell.codes.code import Block, Design, LoopLayer, Part, StoredTensor, require_each_row
 from softcell.codes.entropy.column_quantise import ColumnQuantiser, Contexts
-from softcell.codes.entropy.stream import decode, encode, encode_quantised, stored_steps
+from softcell.codes.entropy.stream import (
+    decode,
+    encode,
+    encode_quantised,
+    salvage,
+    stored_steps,
+)
 from softcell.codes.entropy.trellis import Trellis
 from softcell.errors import FormatError, InputError
 
@@ -61,6 +67,11 @@ class EntropyCode:
         if stored.failed:
             raise FormatError("its bytes are not what was written")
         return decode(stored.data.tobytes(), (stored.rows, stored.columns))
+
+    @classmethod
+    def salvage(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights of a stream that come before what is lost of it."""
+        return salvage(stored.data.tobytes(), (stored.rows, stored.columns), stored.lost)
 
     def stream(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return a tensor's bytes; rows of shape (rows, columns), finite."""

@@ -14,10 +14,20 @@ bits per weight (first-order entropy), 3.06 with its table; this coder needs 2.7
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.entropy.index_kernels import MARGIN, code_indices
+from softcell.codes.entropy.index_kernels import (
+    AT,
+    COUNTERS,
+    MARGIN,
+    MEAN,
+    POSITION,
+    code_indices,
+)
 from softcell.codes.entropy.index_models import (
     CLASSES,
     class_tables,
@@ -37,6 +47,14 @@ _LARGEST_LAG = 32
 # Bytes that its length may take.
 _LONGEST_NUMBER = 6
 _LAG_SAMPLE = 1 << 18
+# Indices that are coded in one call, a tenth of a second: no more of it than that is in the way
+# of an interrupt, and of seeing that a stream is used up.
+_RUN = 1 << 20
+# Bytes in the coder's interval, which the decoder is ahead by.
+_STATE_BYTES = 8
+# A decision takes 2^-12 of the interval away at least, an index so 3.5e-4 bits: a byte holds no
+# more than 22,700. The rounding of short intervals is far from three times that.
+_MOST_PER_BYTE = 1 << 16
 
 Models = tuple[NDArray[np.int32], NDArray[np.int64]]
 
@@ -44,13 +62,16 @@ _SCALAR = Trellis()
 _NO_CLASSES = np.empty((1, 0), np.uint8)
 
 
-def encode_indices(indices: NDArray[np.int32], *, trellis: Trellis = _SCALAR) -> bytes:
+def encode_indices(
+    indices: NDArray[np.int32], *, trellis: Trellis = _SCALAR, start: int = 0
+) -> bytes:
     """Code indices to bytes.
 
     Args:
         indices: Shape (rows, columns), each above -2^31. Rows that belong together (a filter's
             weights) and columns that do (an input's) are what the contexts look at.
         trellis: The trellis that the indices follow, if any.
+        start: State in which their paths through it begin.
 
     Returns:
         The stream, always the same for the same indices.
@@ -63,7 +84,7 @@ def encode_indices(indices: NDArray[np.int32], *, trellis: Trellis = _SCALAR) ->
         >>> decode_indices(stream, (2, 3)).tolist()
         [[0, -1, 2], [0, 1, 5]]
     """
-    return trace_indices(indices, trellis=trellis)[0]
+    return trace_indices(indices, trellis=trellis, start=start)[0]
 
 
 def trace_indices(
@@ -71,6 +92,7 @@ def trace_indices(
     *,
     trellis: Trellis = _SCALAR,
     classes: NDArray[np.uint8] = _NO_CLASSES,
+    start: int = 0,
 ) -> tuple[bytes, Models]:
     """Code indices and return, beside the stream, the models as they are at its end.
 
@@ -88,20 +110,15 @@ def trace_indices(
     indices = np.ascontiguousarray(indices)
     mean = mean_code(float(np.abs(indices).mean(dtype=np.float64)))
     lag = _strongest_lag(indices)
-    room = indices.size + 4 * MARGIN
-    while True:
-        data = np.empty(room, np.uint8)
-        models = initial_models(trellis.quantisers)
-        taken = _run(False, indices, data, mean, lag, trellis, models, classes)
-        if taken >= 0:
-            return bytes([mean, lag]) + _number(taken) + data[:taken].tobytes(), models
-        room *= 2
+    coder = _Coder(indices, mean, lag, trellis, classes, start)
+    data = b"".join(coder.encoded())
+    return bytes([mean, lag]) + _number(len(data)) + data, coder.models
 
 
 def decode_indices(
-    data: bytes, shape: tuple[int, int], *, trellis: Trellis = _SCALAR
+    data: bytes, shape: tuple[int, int], *, trellis: Trellis = _SCALAR, start: int = 0
 ) -> NDArray[np.int32]:
-    """Decode what `encode_indices` made, given the same shape and trellis.
+    """Decode what `encode_indices` made, given the same shape, trellis and state.
 
     Returns:
         Indices, int32, shape (rows, columns).
@@ -110,11 +127,46 @@ def decode_indices(
         FormatError: The stream is shorter or longer than its indices, or its header is wrong. An
             altered stream that happens to end in the right place decodes to other indices.
     """
-    indices = np.zeros(shape, np.int32)
-    if not indices.size:
+    if not math.prod(shape):
         if data:
             raise FormatError(f"expected no bytes for indices of shape {shape}, not {len(data)}")
-        return indices
+        return np.zeros(shape, np.int32)
+    coder, body = _decoder(data, shape, trellis, start)
+    coder.decode(body)
+    return coder.indices
+
+
+def decode_beginning(
+    data: bytes, shape: tuple[int, int], whole: int, *, trellis: Trellis = _SCALAR, start: int = 0
+) -> NDArray[np.int32]:
+    """Decode the first rows of a stream of which bytes are lost.
+
+    Args:
+        data: The stream, its bytes from `whole` on of any value.
+        shape: Rows and columns, at least one of each.
+        whole: Number of its first bytes that are what was written.
+        trellis: The trellis that the indices follow.
+        start: State in which their paths through it begin.
+
+    Returns:
+        Those rows that hang on these bytes alone, shape (rows from 0 on, columns).
+    """
+    try:
+        coder, body = _decoder(data, shape, trellis, start)
+    except FormatError:
+        return np.zeros((0, shape[1]), np.int32)
+    rows = coder.decode_beginning(body, whole - (len(data) - len(body)))
+    return coder.indices[:rows]
+
+
+def _decoder(
+    data: bytes, shape: tuple[int, int], trellis: Trellis, start: int
+) -> tuple[_Coder, NDArray[np.uint8]]:
+    """Return what decodes a stream, and its bytes.
+
+    Raises:
+        FormatError: The stream's header is wrong, or it is too short for its indices.
+    """
     size, begin = _extent(data)
     if begin + size != len(data):
         raise FormatError(
@@ -127,15 +179,14 @@ def decode_indices(
             f"index stream has mean class {mean} and lag {lag}; below {CLASSES} and 1 to "
             f"{_LARGEST_LAG} were expected: it is damaged or of another kind"
         )
+    if math.prod(shape) > (size + _STATE_BYTES) * _MOST_PER_BYTE:
+        raise FormatError(f"index stream of {size} bytes cannot hold indices of shape {shape}")
+    try:
+        indices = np.zeros(shape, np.int32)
+    except MemoryError:
+        raise FormatError(f"indices of shape {shape} need more memory than there is") from None
     body = np.frombuffer(data, np.uint8, offset=begin).copy()
-    models = initial_models(trellis.quantisers)
-    taken = _run(True, indices, body, mean, lag, trellis, models, _NO_CLASSES)
-    if taken != body.size:
-        raise FormatError(
-            f"index stream of {body.size} bytes ends at byte {taken} for shape {shape}: it is "
-            "damaged, or its shape is another"
-        )
-    return indices
+    return _Coder(indices, mean, lag, trellis, _NO_CLASSES, start), body
 
 
 def stream_size(data: bytes) -> int:
@@ -176,33 +227,92 @@ def _extent(data: bytes) -> tuple[int, int]:
     raise FormatError(f"index stream of {len(data)} bytes: its header is truncated or damaged")
 
 
-def _run(
-    decoding: bool,
-    indices: NDArray[np.int32],
-    data: NDArray[np.uint8],
-    mean: int,
-    lag: int,
-    trellis: Trellis,
-    models: Models,
-    classes: NDArray[np.uint8],
-) -> int:
-    """Call the kernel with the types that it is compiled for."""
-    magnitudes, signs = models
-    tables = (*class_tables(), reciprocals(), logistic(), sign_rates())
-    taken = code_indices(
-        decoding,
-        indices,
-        data,
-        code_mean(mean),
-        lag,
-        trellis.transitions,
-        trellis.by_column,
-        magnitudes,
-        signs,
-        tables,
-        classes,
-    )
-    return int(taken)
+class _Coder:
+    """The index coder and what it carries from one run of indices to the next."""
+
+    def __init__(
+        self,
+        indices: NDArray[np.int32],
+        mean: int,
+        lag: int,
+        trellis: Trellis,
+        classes: NDArray[np.uint8],
+        start: int,
+    ) -> None:
+        self.indices, self._lag, self._classes = indices, lag, classes
+        self._transitions, self._by_column = trellis.transitions, trellis.by_column
+        self.models = initial_models(trellis.quantisers)
+        self._tables = (*class_tables(), reciprocals(), logistic(), sign_rates())
+        self._interval = np.array([0, (1 << 64) - 1, 0], np.uint64)
+        self._counters = np.zeros(COUNTERS, np.int64)
+        self._counters[MEAN] = code_mean(mean)
+        columns = indices.shape[1]
+        self._column_average = np.full(columns, code_mean(mean), np.int64)
+        self._states = np.full(columns if trellis.by_column else 1, start, np.int64)
+
+    def encoded(self) -> Iterator[bytes]:
+        """Encode the indices and yield the bytes that they take."""
+        data = np.empty(_RUN + MARGIN, np.uint8)
+        while self._counters[AT] < self.indices.size:
+            self._run(False, data)
+            yield data[: self._counters[POSITION]].tobytes()
+            self._counters[POSITION] = 0
+        if low := int(self._interval[0]):
+            yield bytes([(low >> 56) + 1])
+
+    def decode(self, data: NDArray[np.uint8]) -> None:
+        """Decode all indices from their bytes.
+
+        Raises:
+            FormatError: They do not end with the indices.
+        """
+        self._begin(data)
+        taken = 0
+        while self._counters[AT] < self.indices.size and taken <= data.size:
+            self._run(True, data)
+            taken = int(self._counters[POSITION]) - _STATE_BYTES
+        taken += int(self._interval[0] != 0)
+        if taken != data.size:
+            raise FormatError(
+                f"index stream of {data.size} bytes ends at byte {taken} for shape "
+                f"{self.indices.shape}: it is damaged, or its shape is another"
+            )
+
+    def decode_beginning(self, data: NDArray[np.uint8], whole: int) -> int:
+        """Decode from bytes of which the first are whole; return how many rows hang on them."""
+        self._begin(data)
+        rows, columns = self.indices.shape
+        for row in range(rows):
+            end = (row + 1) * columns
+            while self._counters[AT] < end and self._counters[POSITION] <= whole:
+                self._run(True, data, end)
+            if self._counters[POSITION] > whole:
+                return row
+        return int(rows)
+
+    def _begin(self, data: NDArray[np.uint8]) -> None:
+        """Look at the first bytes."""
+        self._interval[2] = int.from_bytes(data[:_STATE_BYTES].tobytes().ljust(8, b"\0"), "big")
+        self._counters[POSITION] = _STATE_BYTES
+
+    def _run(self, decoding: bool, data: NDArray[np.uint8], end: int | None = None) -> None:
+        end = self.indices.size if end is None else end
+        code_indices(
+            decoding,
+            self.indices,
+            data,
+            self._lag,
+            self._transitions,
+            self._by_column,
+            *self.models,
+            self._tables,
+            self._classes,
+            self._interval,
+            self._counters,
+            self._column_average,
+            self._states,
+            min(int(self._counters[AT]) + _RUN, end),
+        )
 
 
 def _strongest_lag(indices: NDArray[np.int32]) -> int:

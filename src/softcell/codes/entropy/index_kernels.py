@@ -43,6 +43,11 @@ from softcell.compiled import compiled
 
 # Bytes that one index could take: 64 decisions, each up to 8.
 MARGIN = 512
+# What the coder carries from run to run: the number of the next index, the next byte, the mean
+# magnitude that a row starts from, short and long average to the left, the magnitude to the left,
+# what was seen in the row, and what its columns let expect.
+AT, POSITION, MEAN, SHORT, LONG, LEFT, SEEN, EXPECTED = range(8)
+COUNTERS = 8
 # Lengths a magnitude can have: below 2^31.
 LONGEST = 31
 
@@ -147,15 +152,28 @@ def _learn_sign(signs, inputs, probability, bit, rates):
 
 @compiled(error_model="numpy")
 def code_indices(
-    decoding, indices, data, mean, lag, transitions, by_column, magnitudes, signs, tables, classes
+    decoding,
+    indices,
+    data,
+    lag,
+    transitions,
+    by_column,
+    magnitudes,
+    signs,
+    tables,
+    classes,
+    interval,
+    counters,
+    column_average,
+    states,
+    last,
 ):
-    """Encode all indices into ``data``, or decode them from it; both leave the same models.
+    """Encode a run of indices into ``data``, or decode it from there; both leave the same models.
 
     Args:
         decoding: Whether to decode.
         indices: int32, shape (rows, columns), |q| < 2^31; read or written.
         data: uint8; written or read. Past its end the decoder reads zeros.
-        mean: Mean magnitude to start from, in fixed point, at least 1.
         lag: Columns to the left of a sign's further neighbours, from 1.
         transitions: Next state of the trellis by state and parity, int64, shape (states, 2); the
             lowest bit of a state chooses the quantiser.
@@ -165,33 +183,38 @@ def code_indices(
         signs: Weights of the sign's regression, then the count of signs, int64; altered.
         tables: Class tables, reciprocals, logistic function and learning rates.
         classes: uint8, shape (rows, columns), filled with every index's class; or (1, 0).
-
-    Returns:
-        Bytes that the indices take, or -1 when ``data`` has no room for them.
+        interval: low, high and code of the arithmetic coder, uint64; altered.
+        counters: int64, see `AT` and those that follow; altered. The run begins where they say.
+        column_average: Average magnitude of each column, int64, shape (columns,); altered.
+        states: State of each path, int64, shape (columns,) or (1,); altered.
+        last: Where the run ends, from 1 to rows * columns. The encoder ends before where ``data``
+            has no room for a further index.
     """
     fine, coarse, reciprocals, logistic, rates = tables
     inputs = np.zeros(SIGN_INPUTS, np.int64)
-    rows, columns = indices.shape
-    low, high, code = _LOW, _HIGH, _LOW
-    position = np.int64(0)
-    if decoding:
-        for i in range(8):
-            code = (code << _EIGHT) | (np.uint64(data[i]) if i < data.size else _LOW)
-        position = np.int64(8)
-    column_average = np.full(columns + 1, mean, np.int64)
-    states = np.zeros(columns if by_column else 1, np.int64)
+    columns = indices.shape[1]
+    low, high, code = interval[0], interval[1], interval[2]
+    at, position, mean = counters[AT], counters[POSITION], counters[MEAN]
+    short, long, left = counters[SHORT], counters[LONG], counters[LEFT]
+    seen, expected = counters[SEEN], counters[EXPECTED]
     keep = classes.size > 0
-    for row in range(rows):
-        short = mean
-        long = mean
-        seen = 2 * mean
-        expected = 2 * mean
-        left = mean
+    room = True
+    while room and at < last:
+        row = at // columns
+        first = at - row * columns
+        if first == 0:
+            short = mean
+            long = mean
+            seen = 2 * mean
+            expected = 2 * mean
+            left = mean
         # A column's average starts as three observations of the mean, and forgets after 32.
         step = reciprocals[min(row + 4, 32)]
-        for column in range(columns):
+        end = min(columns, first + last - at)
+        for column in range(first, end):
             if not decoding and position + MARGIN > data.size:
-                return np.int64(-1)
+                room, end = False, column
+                break
             average = column_average[column]
             excess = min((seen << 8) // expected, 1 << 20)
             activity = (
@@ -269,9 +292,10 @@ def code_indices(
             if expected >= 1 << 40 or seen >= 1 << 40:
                 seen >>= 1
                 expected = (expected >> 1) + 1
-        mean = max(mean + ((long - mean) >> 2), 1)
-    if decoding:
-        position -= 8
-    elif low != _LOW:
-        data[position] = (low >> _TOP) + _ONE
-    return position + np.int64(low != _LOW)
+        at += end - first
+        if end == columns:
+            mean = max(mean + ((long - mean) >> 2), 1)
+    interval[0], interval[1], interval[2] = low, high, code
+    counters[AT], counters[POSITION], counters[MEAN] = at, position, mean
+    counters[SHORT], counters[LONG], counters[LEFT] = short, long, left
+    counters[SEEN], counters[EXPECTED] = seen, expected

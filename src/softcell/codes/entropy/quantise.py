@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softcell.codes.entropy.index_coding import Models, trace_indices
 from softcell.codes.entropy.index_models import PROBABILITY_BITS
-from softcell.codes.entropy.trellis import Trellis
+from softcell.codes.entropy.trellis import Trellis, row_runs
 from softcell.codes.entropy.trellis_kernels import (
     LEVELS,
     OFFSETS,
@@ -154,6 +154,7 @@ def dequantise(
     steps: NDArray[np.float32],
     offsets: NDArray[np.int8],
     trellis: Trellis = _SCALAR,
+    start: int = 0,
 ) -> NDArray[np.float32]:
     """Turn indices into weights: sign(q) (|q| - quantiser / 2 - offset of |q|) step.
 
@@ -162,18 +163,16 @@ def dequantise(
         steps: Shape (rows,).
         offsets: In 256ths of the step, for magnitudes 1, 2 and 3 upwards.
         trellis: Trellis that the indices follow.
+        start: State in which their paths through it begin.
 
     Returns:
         float32, shape (rows, columns).
     """
     out = np.empty(indices.shape, np.float32)
-    reconstruct(
-        indices,
-        trellis.quantiser_of(indices),
-        steps.astype(np.float64),
-        offsets * OFFSET_UNIT,
-        out,
-    )
+    quantisers, wide = trellis.quantiser_of(indices, start), steps.astype(np.float64)
+    for rows in row_runs(indices.shape):
+        parts = indices[rows], quantisers[rows], wide[rows]
+        reconstruct(*parts, offsets * OFFSET_UNIT, out[rows])
     return out
 
 

@@ -16,6 +16,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +30,8 @@ from softcell.errors import InputError
 _POLYNOMIALS = {4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24)}
 
 STATES = (1, *_POLYNOMIALS)
+
+_RUN = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,31 @@ class Trellis:
         # Bits 1, 2, ... of the polynomials enter at bits 0, 1, ... of the shifted state.
         return (state >> 1) ^ (quantiser * (h0 >> 1)) ^ (parity * (h1 >> 1))
 
-    def quantiser_of(self, indices: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Return every index's quantiser, 0 or 1, for indices of shape (rows, columns)."""
+    def quantiser_of(self, indices: NDArray[np.int32], start: int = 0) -> NDArray[np.uint8]:
+        """Return every index's quantiser, 0 or 1, for indices of shape (rows, columns).
+
+        Their paths begin in the state `start`.
+        """
+        return self._walked(indices, start)[0]
+
+    def state_after(self, indices: NDArray[np.int32], start: int = 0) -> int:
+        """Return the state in which the one path along all rows of some indices ends."""
+        return int(self._walked(indices, start)[1][0])
+
+    def _walked(
+        self, indices: NDArray[np.int32], start: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return every index's quantiser, and the state in which each path ends."""
         out = np.zeros(indices.shape, np.uint8)
+        states = np.full(indices.shape[1] if self.by_column else 1, start, np.int64)
         if self.states > 1:
-            walk(np.ascontiguousarray(indices), self.transitions, self.by_column, out)
-        return out
+            for rows in row_runs(indices.shape):
+                part = np.ascontiguousarray(indices[rows])
+                walk(part, self.transitions, self.by_column, states, out[rows])
+        return out, states
+
+
+def row_runs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield runs of rows for a kernel that none of them keeps busy for long."""
+    step = max(_RUN // max(shape[1], 1), 1)
+    return (slice(first, first + step) for first in range(0, shape[0], step))

@@ -26,10 +26,9 @@ OFFSETS = 3
 
 
 @compiled()
-def walk(indices, transitions, by_column, quantisers):
-    """Write every index's quantiser, given all indices, shape (rows, columns)."""
+def walk(indices, transitions, by_column, states, quantisers):
+    """Write every index's quantiser, given all indices of some rows; carry the paths' states on."""
     rows, columns = indices.shape
-    states = np.zeros(columns if by_column else 1, np.int64)
     for row in range(rows):
         for column in range(columns):
             path = column if by_column else 0
