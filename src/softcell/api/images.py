@@ -16,11 +16,9 @@ from softcell.curvature import Calibration
 from softcell.devices import Device, device_from
 from softcell.durations import parse_ages
 from softcell.errors import InputError
-from softcell.image.cell_image import CellImage
-from softcell.image.chip import write_chip
 from softcell.image.closed_loop import Correct
 from softcell.image.header import ImageHeader
-from softcell.network import Network, plan_network, write_network
+from softcell.network import Network, plan_network, write_network, write_network_and_chip
 from softcell.progress import Progress
 from softcell.weights import NetworkWeights, parse_weights
 
@@ -68,7 +66,8 @@ def write(
             make up for the drift of activations, such as
             `DriftCorrection(module, images)` of `softcell.feedback`.
         verify_reads: With a calibration, verifying reads of each cell, which are averaged.
-        chip: File to keep the written chip in, for `read` and `restore`.
+        chip: File to keep the written chip in, for `read` and `restore`. Image and chip appear
+            together or not at all.
         seed: Which simulated chip.
         progress: Called with (what, done, total).
 
@@ -115,10 +114,9 @@ def write(
         _require_no_more(device, scheme, cells_per_weight, age, age_unknown, verify_reads)
         with given.source() as weights:
             require_network(plan.in_order(weights.names), weights)
-    header, _ = write_network(given, plan, path, seed=seed, progress=progress)
     if chip is not None:
-        keep_chip(path, chip, seed=seed, progress=progress)
-    return header
+        return write_network_and_chip(given, plan, path, chip, seed=seed, progress=progress)
+    return write_network(given, plan, path, seed=seed, progress=progress)[0]
 
 
 def _require_no_more(
@@ -136,18 +134,3 @@ def _require_no_more(
             "the plan says device, scheme, cells, ages and verifying reads; leave them out, or "
             "make another plan"
         )
-
-
-def keep_chip(
-    path: Path | str, chip: Path | str, *, seed: int, progress: Progress | None = None
-) -> None:
-    """Write an image to a simulated chip, and keep the chip in a file.
-
-    Args:
-        path: A cell image.
-        chip: File to write.
-        seed: Which simulated chip.
-        progress: Called with (what, done, total).
-    """
-    with CellImage(path) as image:
-        write_chip(image, seed, chip, progress=progress)

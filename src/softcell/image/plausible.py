@@ -166,7 +166,7 @@ def _reason(
     if axis.scale == "log10" and np.mean(out <= 0) >= 0.5:
         return f"0 or less is no {axis.name}: cells that could not be read"
     values, times = np.unique(out, return_counts=True)
-    if len(out) > 1 and 2 * times.max() >= len(out):
+    if len(out) > 1 and times.max() > 0.75 * len(out):
         again = values[times.argmax()]
         return (
             f"{again:g} comes again and again: the limit of an instrument, or cells that are stuck"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import Plan, TensorPlan
+from softcell.atomic_file import Target
 from softcell.codes.code import Block, Design, Mapped, Part
 from softcell.codes.families import RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
@@ -65,7 +65,7 @@ class _StoreWriter:
 def write_image(
     weights: Weights,
     plan: Plan,
-    path: Path | str,
+    path: Target,
     *,
     chip: str | None = None,
     progress: Progress | None = None,
@@ -75,7 +75,8 @@ def write_image(
     Args:
         weights: The network's tensors, as the plan was made for; each is read once.
         plan: The plan.
-        path: File to write. It appears when it is complete and not before.
+        path: File to write. It appears when it is complete and not before; an `AtomicFile` is
+            completed, and left to its owner.
         chip: The one chip that the levels are for, after a closed write loop; None for any.
         progress: Called after every tensor.
 
