@@ -141,7 +141,7 @@ class _Loop:
         self, rows: NDArray[np.float32], tensor: TensorPlan
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         name, code, known = tensor.info.name, tensor.code, self._calibration
-        layer = in_loop(name, rows, None if known is None else known.layers.get(name))
+        layer = in_loop(name, rows, None if known is None else known.curvature(name))
         if isinstance(code, QuantisedInLoop):
             try:
                 return code.through_loop(layer, closed=known is not None)
