@@ -131,6 +131,7 @@ def test_prefixes_and_forms_of_numbers(text, value, tmp_path):
             b"1.0,1000\n1.0,1100\n",
             "row 1: the first line holds numbers .1.0, 1000. wh",
         ),
+        (b"# lab 2, 25 C\n1.0,1000\n1.1,1100\n", "row 2: the first line holds numbers"),
         (b"a,1.0,1000\na,1.0,1100\n", "row 1: the first line holds numbers"),
         (
             b"1.0,1.2,1.4\n1e5,2e5,3e5\n",

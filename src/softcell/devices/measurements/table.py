@@ -15,6 +15,7 @@ from softcell.errors import InputError
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas", " ": "spaces"}
 _SAMPLE, _WIDEST = 200, 256
 _COMMENT = re.compile(r'\s*"?(//|[%!]|#(?!"?\s*[,;\t|]))')
+_SYMBOL = re.compile(r"\w{1,2}|\w+_\w+|\w*[\[(]\S*")
 _STATED = re.compile(r'"?sep=(.)"?')
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?\s*[^\d,.\s]{0,5}")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
@@ -120,11 +121,11 @@ def _commented_names(line: str, separator: str, first: Sequence[str]) -> list[st
     if not any(map(is_number, first)):
         return None
     bare = line.strip().strip('"').lstrip("#%!/").strip()
-    for row in (bare.split(separator), bare.split(",") if separator == " " else bare.split()):
-        names = [text.strip() for text in row]
-        if len(names) == len(first) and not any(map(is_number, names)) and all(names):
-            return names
-    return None
+    names = [text.strip() for text in bare.split(separator if separator != " " else None)]
+    if len(names) != len(first) and all(map(_SYMBOL.fullmatch, bare.split())):
+        names = bare.split()
+    apart = len(names) == len(first) and all(names)
+    return names if apart and not any(name[0].isdigit() for name in names) else None
 
 
 def _header(path: Path, rows: list[_Row]) -> list[str | None]:
