@@ -142,6 +142,8 @@ def test_prefixes_and_forms_of_numbers(text, value, tmp_path):
         (b"V;R\n1;101,500\n2;204,750\n", "'101,500' in row 2 may have a decimal comma or one for"),
         (b"V,R\n1,00,101,5\n", "row 2: 4 columns, the header has 2; .* decimal commas need"),
         (b'V,R\n1,2\n"1,2\n1,2\n', "row 3: 1 columns, the header has 2"),
+        (b'"V\na",R,R\n1,2,3\n', "two columns have the same name"),
+        (b'V,R\n1,"2\n3"\n', "row 2: column 'R' holds '2 3'"),
         (b"V,R\n1,1_000\n", "row 2: column 'R' holds '1_000'"),
         (b"V,G_uS\n1,3u\n", "row 2: column 'G_uS' is in uS and holds '3u'"),
         (b"V,R\n1,3 A\n1,3 V\n", "column 'R' holds several units: A, V"),

@@ -87,12 +87,12 @@ def kind_of(table: Table, name: str) -> Kind:
     if values is None:
         texts = 2 * sum(map(is_quantity, table.columns[name])) < len(table.lines)
         return Kind.TEXT if texts and kind in MEASURED else kind
-    if kind is Kind.UNKNOWN and len(values) >= _FEW:
-        if (values == values[0]).all():
-            return Kind.CONSTANT
-        if (np.diff(values) > 0).all():
-            return Kind.COUNTER
-    return Kind.COUNTER if kind in MEASURED and _evenly_rising(values) else kind
+    if kind not in MEASURED or len(values) < _FEW:
+        return kind
+    if (values == values[0]).all():
+        return Kind.CONSTANT
+    rising = (np.diff(values) > 0).all() if kind is Kind.UNKNOWN else _evenly_rising(values)
+    return Kind.COUNTER if rising else kind
 
 
 def _by_name(table: Table, name: str, values: NDArray[np.float64] | None) -> Kind:

@@ -96,6 +96,8 @@ def _rows(path: Path, lines: Sequence[str], separator: str) -> Iterator[_Row]:
     line = 1
     try:
         for row in reader:
+            if reader.line_num > line:  # a text with line breaks in it
+                row = [" ".join(text.split()) for text in row]
             yield line, [text.strip() for text in row]
             line = reader.line_num + 1
     except csv.Error as error:
