@@ -235,7 +235,6 @@ def test_a_closed_standard_output_is_one_line(verb, closed, lines):
     assert (done.returncode, done.stderr.count("\n")) == (2, lines)
 
 
-
 @pytest.mark.usefixtures("image")
 @pytest.mark.parametrize(
     "words",
