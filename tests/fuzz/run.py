@@ -65,7 +65,7 @@ class _Worker:
         self.connection.send(batch)
 
     def stuck(self) -> bool:
-        return time.monotonic() - self.since > 6 * SECONDS
+        return time.monotonic() - self.since > 10 * SECONDS
 
     def end(self) -> None:
         self.process.kill()

@@ -33,7 +33,7 @@ class Calibration:
             empty for the kind `inputs`, whose curvatures of different layers do not compare.
 
     Raises:
-        InputError: No images, or an unknown kind.
+        InputError: No images, an unknown kind, or a negative eps.
     """
 
     layers: Mapping[str, LayerCurvature] = field(repr=False)
@@ -48,6 +48,8 @@ class Calibration:
                 f"expected images >= 1 and kind {' or '.join(get_args(Kind))}, got {self.images} "
                 f"and {self.kind!r}"
             )
+        if not all(0 <= eps < np.inf for eps in self.normalisations.values()):
+            raise InputError("the eps of a normalisation is at least 0 and finite")
 
     @property
     def unfelt(self) -> tuple[str, ...]:
