@@ -42,7 +42,7 @@ class Lab:
         readings = self.memory.program(batch.region, batch.places, batch.level_indices)
         values = DEVICE.reading_axis.to_unit(readings)
         cells = [(batch.region, int(place)) for place in batch.places]
-        odd = {cell: None for cell in self.dead} | self.wrong
+        odd = dict.fromkeys(self.dead) | self.wrong
         return [odd.get(cell, float(value)) for cell, value in zip(cells, values)]
 
 
@@ -88,8 +88,8 @@ def test_what_was_exchanged_is_not_exchanged_again(known, plan, whole, tmp_path)
             assert not path.exists()
             assert journal_path(path).exists() == (stops_at > 0)
     assert path.read_bytes() == image
-    assert sum((lab.batches for lab in labs), []) == uninterrupted.batches
-    assert sum((lab.programmed for lab in labs), []) == uninterrupted.programmed
+    assert [each for lab in labs for each in lab.batches] == uninterrupted.batches
+    assert [each for lab in labs for each in lab.programmed] == uninterrupted.programmed
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -235,6 +235,22 @@ def test_what_was_answered_in_a_folder_meanwhile_is_taken(known, plan, whole, tm
     assert (folder / "batch-000006.csv").stat().st_mtime_ns == sent
     assert path.read_bytes() == whole[0]
     assert lab.batches == whole[1].batches[: len(lab.batches)]
+
+
+def test_dead_cells_in_files_are_empty_fields_or_lines(tmp_path):
+    batch = Batch(0, "r", np.arange(4), np.zeros(4, np.uint8), np.ones(4), verify=True)
+    for text, missing in [
+        ("reading\n1e4\n\n2e4\n\n", [1, 3]),
+        ("reading\n\n\n1e4\n1e4", [0, 1]),
+        ("reading\n1e4\n1e4\n1e4\n1e4\n\n\n", []),
+        ("cell,reading\n0,\n1,nan\n2,1e4\n3,1e4\n", [0, 1]),
+        ("region,cell,reading\nr,3,\nr,1,1e4\nr,2,1e4\nr,0,1e4\n", [3]),
+        ("reading\n\n\n\n\n", [0, 1, 2, 3]),
+    ]:
+        (tmp_path / "readings-000000.csv").write_text(text)
+        values = FolderExchange(tmp_path, DEVICE, going_on=True)(batch)
+        assert len(values) == 4, text
+        assert np.flatnonzero(np.isnan(values)).tolist() == missing, text
 
 
 def test_files_of_another_exchange_are_not_taken(tmp_path):

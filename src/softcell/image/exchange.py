@@ -129,7 +129,9 @@ class FolderExchange:
             time.sleep(_POLL_SECONDS)
         order = {int(cell): at for at, cell in enumerate(batch.places)}
         return measured_numbers(
-            answer, lambda region, cell: order[cell] if region == batch.region else -1
+            answer,
+            lambda region, cell: order[cell] if region == batch.region else -1,
+            len(batch.places) if batch.verify else 0,
         )
 
 

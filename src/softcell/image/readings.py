@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,7 @@ class MeasuredReadings:
         self._values = measured_numbers(
             self._path,
             lambda region, cell: self._start[region] + cell if 0 <= cell < sizes[region] else -1,
+            image.header.cells,
         )
         if not (np.isfinite(age_seconds) and age_seconds >= 0):
             raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
@@ -202,18 +204,20 @@ Place = Callable[[str, int], int]
 """Where the reading of a cell of a region belongs; below 0 or a `KeyError` where there is none."""
 
 
-def measured_numbers(path: Path, place: Place) -> NDArray[Any]:
+def measured_numbers(path: Path, place: Place, cells: int) -> NDArray[Any]:
     """Return the numbers of a NumPy file (.npy), or of the column `reading` of a CSV file.
 
     Args:
         path: The file.
         place: Tells the places of lines that name their cell in the columns `region` and `cell`.
+        cells: How many numbers there should be: where the column is the only one, empty lines at
+            the end are cells that could not be read up to so many.
 
     Raises:
         InputError: The file is not readable or holds no numbers.
     """
     try:
-        values = _from_csv(path, place) if path.suffix.lower() == ".csv" else _from_npy(path)
+        values = _from_csv(path, place, cells) if path.suffix.lower() == ".csv" else _from_npy(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except InputError:
@@ -236,7 +240,7 @@ def _from_npy(path: Path) -> NDArray[Any]:
     return values.reshape(shape, order="F" if order else "C")
 
 
-def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
+def _from_csv(path: Path, place: Place, cells: int) -> NDArray[np.float64]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
         header = [title.strip() for title in next(lines, [])]
@@ -244,10 +248,13 @@ def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
             raise InputError(f"{path}: expected a header line with a column named reading")
         column = header.index("reading")
         named = header.count("region") == header.count("cell") == 1
-        values, places = array("d"), array("q")
+        values, places, empty = array("d"), array("q"), 0
         for fields in lines:
             if not fields:
+                empty += len(header) == 1
                 continue
+            values.extend([math.nan] * empty)
+            empty = 0
             try:
                 # An empty field is a cell that could not be read.
                 values.append(float(fields[column].strip() or "nan"))
@@ -259,6 +266,8 @@ def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
             if named:
                 cell = dict(zip(header, fields))
                 places.append(_place(place, cell, f"{path}, line {lines.line_num}"))
+        if len(values) < cells <= len(values) + empty:
+            values.extend([math.nan] * (cells - len(values)))
     return _placed(np.array(values, np.float64), np.array(places, np.int64), path, named)
 
 
