@@ -50,6 +50,9 @@ _EIGHTHS = np.array(
     ]
 )
 
+HEADER = 3
+"""Bytes before the offsets."""
+
 SCALAR = Trellis()
 
 
