@@ -82,8 +82,13 @@ def fit_factor(
             at = (low + high) / 2 if np.isfinite(high) else low + 0.5
     if best is None:
         high, best = first + _COARSEST, made_at(first + _COARSEST)
-        if cells_of(best) > setting.target:
-            raise InfeasibleError("no step brings the network into so few cells; ask for more")
+        least = cells_of(best)
+        if least > setting.target:
+            per_weight = least / setting.target * setting.cells_per_weight
+            raise InfeasibleError(
+                f"no step brings the network into so few cells: it takes {per_weight:.3f} a weight "
+                "at least; ask for more"
+            )
         for _ in range(_ROUNDS):
             at = (max(low, first) + high) / 2
             codes = made_at(at)
