@@ -105,7 +105,7 @@ def calibrate(
             raise InputError(
                 f"{module or task} has no matrix of a layer that calibration knows (linear and "
                 "convolution layers whose weights are parameters: remove weight_norm and the like "
-                "first)"
+                "first); --kind diagonal takes any network"
             )
         save_calibration(output, found)
         layers, fisher = len(found.layers), found.fisher
