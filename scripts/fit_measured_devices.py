@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from softcell.devices import device_toml, fit_measurements
+from softcell.devices import device_toml, fit_table
 
 HERE = Path(__file__).parents[1] / "src/softcell/devices/coefficients"
 CELLS = (
@@ -47,7 +47,7 @@ def main() -> int:
     changed = 0
     for name, file, output, source in CELLS:
         inputs = "reset_voltage_V" if name == "rram-reset" else "pulse_voltage_V"
-        device = fit_measurements(
+        fit = fit_table(
             Path(data) / "cells" / file,
             name=name,
             source=source,
@@ -56,14 +56,16 @@ def main() -> int:
             read_noise=READ_NOISE.get(name),
         )
         target = HERE / f"{name}.toml"
-        text = device_toml(device)
+        text = device_toml(fit.device)
         if "--check" in sys.argv:
             same = target.exists() and target.read_text() == text
             print(f"{name}: {'unchanged' if same else 'differs'}")
             changed += not same
         else:
             target.write_text(text)
-            print(f"{name}: read noise {device.read_noise:.4f}, {device.mean.shape} means")
+            print(f"{name}: read noise {fit.device.read_noise:.4f}, {fit.device.mean.shape} means")
+        for note in fit.notes:
+            print(f"  {note}")
     return 1 if changed else 0
 
 

@@ -115,7 +115,7 @@ def analog(figure: Figure) -> None:
 def coarse_to_fine(figure: Figure) -> None:
     """Draw part and fine level of a value, and the estimates of each part."""
     design = design_map(CELL, GAUSSIAN, 2)
-    table = estimates(design, CELL)
+    table = estimates(design, CELL)[:, :-1]
     left, right = panels(figure, 2)
     inside = np.abs(design.values) <= 4
     values, parts, levels = design.values[inside], design.parts[inside], design.levels[inside]
@@ -153,7 +153,7 @@ def joint_map(figure: Figure) -> None:
     shown = left.scatter(VOLTS[x[::4]], VOLTS[y[::4]], **dots)
     left.set_title("pair of levels of a value")
     figure.colorbar(shown, ax=[left, right], label="value, standard deviations")
-    table = joint_estimates(design, CELL)[::2, ::2]
+    table = joint_estimates(design, CELL)[:-1:2, :-1:2]
     groups = CELL.matrix.reshape(len(VOLTS), TABLE_BINS // 2, -1).sum(axis=2)
     mass = np.bincount(256 * design.first.astype(int) + design.second, design.density, 256**2)
     weight = groups.T @ mass.reshape(256, 256) @ groups
@@ -171,7 +171,7 @@ def packed(figure: Figure) -> None:
     rank = np.argsort(order)
     left.imshow(CELL.mean[pair.levels].T, extent=(-1, 1, -1, 1), cmap="viridis", **PICTURE)
     used = np.unique(rank[pair.levels])
-    path = CELL.matrix[order[used]] @ packed_estimates(pair, CELL)
+    path = CELL.matrix[order[used]] @ packed_estimates(pair, CELL)[:-1]
     left.plot(*path.T, ".-", color="white", markersize=2, lw=0.8)
     left.set(xlabel="first value", ylabel="second value", title="colour: reading; line: decoded")
     value = (np.arange(4096) + 0.5) / 2048 - 1

@@ -8,10 +8,19 @@ import os
 import secrets
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from softcell.errors import InputError
+from softcell.replacement import (
+    PREFIX,
+    NotDurableError,
+    UnfinishedError,
+    make_durable,
+    replace_together,
+    settle,
+    settle_folder,
+)
 
 try:
     import fcntl
@@ -19,7 +28,7 @@ except ImportError:  # a platform without locks that end with their process
     fcntl = None  # type: ignore[assignment]
 
 _BUFFER_BYTES = 1 << 20
-_PREFIX, _SUFFIX = ".softcell-", ".tmp"
+_SUFFIX = ".tmp"
 _NEW_MODE = 0o666  # less the process's umask
 _swept: set[Path] = set()
 
@@ -58,6 +67,7 @@ class AtomicFile:
             # Replacing the link itself would leave the file that it names out of date, and
             # replacing a device such as /dev/null would destroy it.
             self._target = Path(os.path.realpath(path))
+            settle(self._target)
             mode = self._replaced_mode()
             _sweep(self._target.parent)
             self._temporary, descriptor = _temporary_in(self._target.parent, mode)
@@ -65,7 +75,9 @@ class AtomicFile:
             lock = None if fcntl is None else os.dup(descriptor)
             self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
         except OSError as error:
-            raise self._failure(error) from error
+            raise _failure(self.path, error) from error
+        except InputError:
+            raise
         except ValueError as error:  # a NUL byte
             raise InputError(f"cannot write {path}: {error}; choose another name") from error
         self._end = weakref.finalize(self, _remove, lock, self._temporary, os.getpid())
@@ -86,11 +98,16 @@ class AtomicFile:
         with self._removed_on_failure():
             self._file.seek(position)
 
-    def commit(self) -> None:
-        """Make what was written durable and put it in the target's place.
+    @property
+    def temporary(self) -> Path:
+        """Where the bytes are until `commit`; to be read after `complete`."""
+        return self._temporary
+
+    def complete(self) -> None:
+        """Make what was written durable under its temporary name; there is no more to write.
 
         Raises:
-            InputError: No space is left, or the target cannot be replaced; nothing remains.
+            InputError: No space is left; nothing remains.
         """
         self._require_open()
         with self._removed_on_failure():
@@ -98,9 +115,23 @@ class AtomicFile:
             # Some file systems only find out here that there is no space.
             os.fsync(self._file.fileno())
             self._file.close()
+
+    def commit(self) -> None:
+        """Put what was written in the target's place, and complete it before if need be.
+
+        Raises:
+            InputError: No space is left, or the target cannot be replaced; nothing remains. Or the
+                disk failed after the target was replaced, which the message tells.
+        """
+        if not self._file.closed or not self._end.alive:
+            self.complete()
+        with self._removed_on_failure():
             os.replace(self._temporary, self._target)
-            _make_durable(self._target.parent)
-            self._end()
+        self._end()
+        try:
+            make_durable(self._target.parent)
+        except OSError as error:
+            raise _not_durable(self.path, error) from error
 
     def discard(self) -> None:
         """Remove what was written; do nothing after `commit` or an earlier `discard`."""
@@ -134,14 +165,68 @@ class AtomicFile:
             yield
         except OSError as error:
             self.discard()
-            raise self._failure(error) from error
+            raise _failure(self.path, error) from error
 
-    def _failure(self, error: OSError) -> InputError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason, remedy = "no space left", "free some space or choose another folder"
-        else:
-            reason, remedy = error.strerror or str(error), "choose another name or folder"
-        return InputError(f"cannot write {self.path}: {reason}; nothing was written; {remedy}")
+
+Target = Path | str | AtomicFile
+"""A file to write. An `AtomicFile` is completed and left to its owner, who reads and commits it."""
+
+
+def commit_together(files: Sequence[AtomicFile]) -> None:
+    """Put several files in their targets' places: all of them or none, whatever happens meanwhile.
+
+    Args:
+        files: The files, complete or still to be completed. After a kill amid the replacement the
+            old ones are put back when the first of them is next read or written.
+
+    Raises:
+        InputError: No space is left, or a target cannot be replaced; nothing is written then, or
+            the message says what is.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pair = [AtomicFile(Path(folder) / name) for name in ("image", "chip")]
+        ...     for file in pair:
+        ...         file.write(b"new")
+        ...     commit_together(pair)
+        ...     [path.name for path in sorted(Path(folder).iterdir())]
+        ['chip', 'image']
+    """
+    try:
+        for file in files:
+            if not file._file.closed:
+                file.complete()
+        names = " and ".join(str(file.path) for file in files)
+        try:
+            replace_together([(file._temporary, file._target) for file in files])
+        except UnfinishedError as error:
+            raise InputError(
+                f"cannot write {names}: {error.strerror}; what was there cannot be put back either "
+                f"as long as the disk fails so, and will be when {files[0].path} is next used"
+            ) from error
+        except NotDurableError as error:
+            raise _not_durable(names, error) from error
+        except OSError as error:
+            raise _failure(names, error) from error
+    finally:
+        for file in files:
+            file.discard()
+
+
+def _failure(what: Path | str, error: OSError) -> InputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, remedy = "no space left", "free some space or choose another folder"
+    else:
+        reason, remedy = error.strerror or str(error), "choose another name or folder"
+    return InputError(f"cannot write {what}: {reason}; nothing was written; {remedy}")
+
+
+def _not_durable(what: Path | str, error: OSError) -> InputError:
+    return InputError(
+        f"{what}: written, but it may not outlast a loss of power: {error.strerror or error}; see "
+        "that the disk is sound"
+    )
 
 
 def _require_own_links(path: Path) -> None:
@@ -170,7 +255,7 @@ def _temporary_in(folder: Path, mode: int | None) -> tuple[Path, int]:
     """Return a new file's name and its descriptor, locked where the platform has locks."""
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
     while True:
-        path = folder / f"{_PREFIX}{secrets.token_hex(6)}{_SUFFIX}"
+        path = folder / f"{PREFIX}{secrets.token_hex(6)}{_SUFFIX}"
         descriptor = os.open(path, flags, _NEW_MODE if mode is None else mode & 0o600)
         try:
             if mode is not None and hasattr(os, "fchmod"):
@@ -202,11 +287,10 @@ def _sweep(folder: Path) -> None:
     if fcntl is None or folder in _swept:
         return
     _swept.add(folder)
+    settle_folder(folder)
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        found += (
-            e.path for e in entries if e.name.startswith(_PREFIX) and e.name.endswith(_SUFFIX)
-        )
+        found += (e.path for e in entries if e.name.startswith(PREFIX) and e.name.endswith(_SUFFIX))
     for name in found:
         path = folder / name
         with contextlib.suppress(OSError):
@@ -216,13 +300,3 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
             finally:
                 os.close(descriptor)
-
-
-def _make_durable(folder: Path) -> None:
-    """Bring a rename to the disk, where folders can be synchronised."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -28,3 +28,7 @@ class InfeasibleError(SoftcellError, ValueError):
 
 class DecodingError(SoftcellError):
     """Code words failed where a single wrong bit makes the rest meaningless."""
+
+
+class DecodingWarning(UserWarning):
+    """Code words could not be corrected: what was decoded holds wrong weights."""

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from softcell.channel import (
+    MISSING,
     READINGS,
     Channel,
     capacity,
@@ -14,6 +15,7 @@ from softcell.channel import (
     log_likelihood_ratios,
     mutual_information,
     posterior_mean,
+    with_missing,
 )
 from softcell.devices import DEVICES, LEVELS, parse_device
 from softcell.errors import InputError
@@ -107,9 +109,12 @@ def test_bins_are_between_their_edges():
     assert (np.diff(channel.readings) > 0).all()
 
 
-def test_readings_that_are_none_are_refused():
-    with pytest.raises(InputError, match="readings hold NaN"):
-        channel_of(parse_device("gaussian")).bins(np.array([0.5, np.nan]))
+def test_a_missing_reading_has_a_bin_of_its_own_that_says_nothing():
+    channel = channel_of(parse_device("gaussian"))
+    assert channel.bins(np.array([0.5, np.nan]))[1] == MISSING == READINGS
+    widened = with_missing(channel.matrix)
+    assert (widened[:, :MISSING] == channel.matrix).all()
+    assert (widened[:, MISSING] == 1).all()
 
 
 def test_a_channel_of_chosen_levels_keeps_their_rows():

@@ -109,8 +109,8 @@ def test_damaged_images(softcell, image, tmp_path, verb, damage):
     [
         (lambda cells: np.full(cells - 1, 1e5), "shape"),
         (lambda cells: np.full((cells, 1), 1e5), "shape"),
-        (lambda cells: np.full(cells, np.nan), "NaN"),
-        (lambda cells: np.full(cells, -1e5), "positive"),
+        (lambda cells: np.full(cells, np.nan), "cells looked at gave no reading"),
+        (lambda cells: np.full(cells, -1e5), "0 or less is no resistance"),
         (lambda cells: np.array(["high"] * cells), "numbers"),
         (lambda cells: np.array([None] * cells, object), ".npy"),
     ],

@@ -248,3 +248,75 @@ def test_by_tensor_all_rows_of_a_group_are_felt_alike():
     alike = Calibration({"a": layer}, {}, 1, "fisher").by_tensor().layers["a"]
     assert alike.rows.tolist() == [2, 2, 15, 15]
     assert alike.covariance is layer.covariance
+
+
+class Scaled(nn.Module):
+    """Logits that a softmax is sure of."""
+
+    def forward(self, x):
+        return 1e30 * x
+
+
+class Root(nn.Module):
+    """Finite logits of an infinite gradient."""
+
+    def forward(self, x):
+        return (x - x.detach()).abs().sqrt()
+
+
+class Branches(nn.Module):
+    """Two branches, of which the second is never alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive, self.dead = nn.Linear(4, 8), nn.Linear(4, 8)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.alive(x)) + torch.relu(self.dead(x) - 100))
+
+
+def branches():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Branches().eval()
+
+
+@pytest.mark.parametrize("calibrated", [calibrate, diagonal_fisher])
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (nn.Linear(4, 1), "a softmax over one class"),
+        (nn.Sequential(nn.Linear(4, 1), nn.Unflatten(1, (1, 1))), "a softmax over one class"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Threshold(1e9, 0.0)), "0 for every weight"),
+        (nn.Sequential(nn.Linear(4, 3), Scaled()), "0 for every weight"),
+        (nn.Sequential(nn.Linear(4, 3), Root()), "'0.weight' is not finite for inputs 0 to 3"),
+    ],
+)
+def test_a_loss_without_any_curvature_is_refused(calibrated, module, reason):
+    with pytest.raises(InputError, match=reason):
+        calibrated(module, torch.rand(8, 4), seed=0)
+
+
+def test_one_logit_goes_by_its_inputs():
+    assert calibrate(nn.Linear(4, 1), torch.rand(8, 4), seed=0, kind="inputs").unfelt == ()
+
+
+def test_a_matrix_that_nothing_comes_back_to_is_named():
+    known = calibrate(branches(), torch.rand(32, 4), seed=0)
+    assert known.unfelt == ("dead.weight",)
+    assert known.curvature("dead.weight") is None
+    assert known.curvature("out.weight") is known.layers["out.weight"]
+    assert known.curvature("other") is None
+
+
+def test_a_file_of_no_curvature_is_refused():
+    known = calibrate(branches(), torch.rand(32, 4), seed=0)
+    nothing = {
+        n: dataclasses.replace(v, covariance=v.covariance * 0, rows=v.rows * 0)
+        for n, v in known.layers.items()
+    }
+    shapes = {name: tuple(t.shape) for name, t in branches().state_dict().items()}
+    known.require_network(shapes)
+    with pytest.raises(InputError, match="0 for every weight"):
+        dataclasses.replace(known, layers=nothing).require_network(shapes)

@@ -11,7 +11,8 @@ import pytest
 
 from softcell.devices import parse_device
 from softcell.errors import InputError
-from softcell.image.bench import BATCH_CELLS, Batch, Bench
+from softcell.image.batch import Batch
+from softcell.image.bench import BATCH_CELLS, Bench
 from softcell.image.exchange import FolderExchange, LineExchange
 
 DEVICE = parse_device("pcm-partial-reset")

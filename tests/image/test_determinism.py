@@ -13,7 +13,7 @@ from softcell.codes.analog import code as analog
 from softcell.codes.coarse import code as coarse
 from softcell.codes.joint import code as joint
 from softcell.devices import parse_device
-from softcell.image import restore
+from softcell.image import store_reader
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
@@ -89,10 +89,10 @@ def test_neither_threads_nor_runs_matter(path, monkeypatch):
     for threads in (2, 5):
         assert restored(path, threads=threads) == whole
     for cells, frames in ((1 << 10, 8), (1 << 8, 16), (1 << 24, 8)):
-        monkeypatch.setattr(restore, "RUN_CELLS", cells)
+        monkeypatch.setattr(store_reader, "RUN_CELLS", cells)
         for module in (code, analog, coarse, joint):
             monkeypatch.setattr(module, "RUN_CELLS", cells)
-        monkeypatch.setattr(restore, "STORE_RUN", frames)
+        monkeypatch.setattr(store_reader, "STORE_RUN", frames)
         for threads in (1, 3):
             assert restored(path, threads=threads) == whole
 

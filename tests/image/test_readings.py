@@ -7,7 +7,7 @@ import pytest
 
 from softcell.allocate.plan import make_plan
 from softcell.devices import parse_device
-from softcell.errors import InputError
+from softcell.errors import InputError, SoftcellError
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import MeasuredReadings, SimulatedChip
 from softcell.image.restore import Restoration
@@ -103,11 +103,9 @@ def test_the_age_of_the_cells_is_checked(image, tmp_path):
             MeasuredReadings(image, tmp_path / "x.npy", age_seconds=age)
 
 
-def refused(image, path, reason, *, reading=False):
+def refused(image, path, reason):
     with pytest.raises(InputError, match=reason) as told:
-        readings = MeasuredReadings(image, path)
-        if reading:
-            decoded(image, readings)
+        MeasuredReadings(image, path)
     assert "\n" not in str(told.value)
     assert path.name in str(told.value)
 
@@ -133,14 +131,26 @@ def test_another_number_of_readings(image, tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"),
-    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (-5.0, "positive")],
+    ("value", "missing"), [(np.nan, 1), (np.inf, 0), (-5.0, 0), (0.0, 0), (9.9e37, 0)]
 )
-def test_readings_that_no_cell_gives(image, tmp_path, value, reason):
+def test_readings_that_no_cell_gives_are_left_out_and_counted(image, tmp_path, value, missing):
     ohm = chip_in_ohm(image)
     ohm[7] = value
     np.save(tmp_path / "x.npy", ohm)
-    refused(image, tmp_path / "x.npy", reason, reading=True)
+    lines = [str(each) for each in ohm]
+    lines[7] = "" if missing else str(value)
+    (tmp_path / "x.csv").write_text("cell,reading\n" + "".join(f"0,{each}\n" for each in lines))
+    for path in (tmp_path / "x.npy", tmp_path / "x.csv"):
+        readings = MeasuredReadings(image, path)
+        region = next(iter(image.regions()))
+        assert np.flatnonzero(np.isnan(readings.read(region, 0, region.cells))).tolist() == [7]
+        found = readings.implausible()
+        assert (found.missing, found.count) == (missing, 1 - missing)
+        assert found.whole is False
+        decoding = Restoration(image, readings)
+        tensors = dict(decoding.tensors())
+        assert all(np.isfinite(each).all() for each in tensors.values())
+        assert decoding.report.failed == 0
 
 
 @pytest.mark.parametrize(
@@ -201,5 +211,5 @@ def test_truncated_and_altered_arrays(image, tmp_path):
         path.write_bytes(bytes(damaged))
         try:
             decoded(image, MeasuredReadings(image, path))
-        except InputError as error:
+        except SoftcellError as error:
             assert "\n" not in str(error)

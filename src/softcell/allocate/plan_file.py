@@ -53,6 +53,21 @@ def save_plan(path: Path | str, plan: Plan) -> None:
         InputError: The file cannot be written (nothing remains of it then), or the device gives no
             plain values.
     """
+    out = AtomicFile(path)
+    out.write(_plan_text(plan).encode())
+    out.commit()
+
+
+def plan_digest(plan: Plan) -> str:
+    """Return a name of all that a plan's file says: 32 hexadecimal digits.
+
+    Raises:
+        InputError: The device gives no plain values.
+    """
+    return hashlib.blake2b(_plan_text(plan).encode(), digest_size=16).hexdigest()
+
+
+def _plan_text(plan: Plan) -> str:
     values = {
         "schema": SCHEMA,
         "scheme": plan.scheme,
@@ -68,12 +83,9 @@ def save_plan(path: Path | str, plan: Plan) -> None:
         "report": plan.report,
     }
     try:
-        text = _text(values)
+        return f"{_text(values)}\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"device {plan.device.name} cannot be kept in a plan: {error}") from None
-    out = AtomicFile(path)
-    out.write(f"{text}\n".encode())
-    out.commit()
 
 
 def load_plan(path: Path | str) -> Plan:

@@ -1,12 +1,10 @@
-"""A network into a cell image and back."""
+"""A network into a cell image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +14,13 @@ from softcell.allocate.plan_file import require_network
 from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT
 from softcell.curvature import Calibration
 from softcell.devices import Device, device_from
-from softcell.durations import parse_age, parse_ages
+from softcell.durations import parse_ages
 from softcell.errors import InputError
-from softcell.image.cell_image import CellImage
-from softcell.image.chip import StoredChip, write_chip
 from softcell.image.closed_loop import Correct
 from softcell.image.header import ImageHeader
-from softcell.image.readings import MeasuredReadings, Readings, SimulatedChip
-from softcell.image.restore import ReadReport, Restoration
-from softcell.network import Network, plan_network, write_network
+from softcell.network import Network, plan_network, write_network, write_network_and_chip
 from softcell.progress import Progress
-from softcell.weights import NetworkWeights, WeightsWriter, parse_weights
-from softcell.weights.like import tensors_like
+from softcell.weights import NetworkWeights, parse_weights
 
 
 def write(
@@ -73,7 +66,8 @@ def write(
             make up for the drift of activations, such as
             `DriftCorrection(module, images)` of `softcell.feedback`.
         verify_reads: With a calibration, verifying reads of each cell, which are averaged.
-        chip: File to keep the written chip in, for `read` and `restore`.
+        chip: File to keep the written chip in, for `read` and `restore`. Image and chip appear
+            together or not at all.
         seed: Which simulated chip.
         progress: Called with (what, done, total).
 
@@ -120,10 +114,9 @@ def write(
         _require_no_more(device, scheme, cells_per_weight, age, age_unknown, verify_reads)
         with given.source() as weights:
             require_network(plan.in_order(weights.names), weights)
-    header, _ = write_network(given, plan, path, seed=seed, progress=progress)
     if chip is not None:
-        keep_chip(path, chip, seed=seed, progress=progress)
-    return header
+        return write_network_and_chip(given, plan, path, chip, seed=seed, progress=progress)
+    return write_network(given, plan, path, seed=seed, progress=progress)[0]
 
 
 def _require_no_more(
@@ -141,114 +134,3 @@ def _require_no_more(
             "the plan says device, scheme, cells, ages and verifying reads; leave them out, or "
             "make another plan"
         )
-
-
-def keep_chip(
-    path: Path | str, chip: Path | str, *, seed: int, progress: Progress | None = None
-) -> None:
-    """Write an image to a simulated chip, and keep the chip in a file.
-
-    Args:
-        path: A cell image.
-        chip: File to write.
-        seed: Which simulated chip.
-        progress: Called with (what, done, total).
-    """
-    with CellImage(path) as image:
-        write_chip(image, seed, chip, progress=progress)
-
-
-def read(
-    path: Path | str,
-    *,
-    seed: int = 0,
-    age: str | float = 0.0,
-    age_unknown: bool = False,
-    chip: Path | str | None = None,
-    threads: int | None = None,
-    like: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Write an image to a simulated chip, let it age, read it and decode the network.
-
-    Args:
-        path: A cell image.
-        seed: Which chip.
-        age: Time between writing and reading, such as "10y".
-        age_unknown: Decode without being told the age; for images that were written for a span.
-        chip: File of a chip that the image was written to, in place of that of `seed`.
-        threads: Threads to use; the result does not depend on it.
-        like: Tensors as which the result shall come, such as `module.state_dict()`: torch tensors
-            of the same types and devices.
-
-    Returns:
-        Arrays by name: floating-point ones as float32, others in their own type; or as `like`.
-
-    Raises:
-        SoftcellError: A file is damaged, the image is for another chip, side information could not
-            be decoded, or `like` is another network.
-    """
-    with CellImage(path) as image, ExitStack() as opened:
-        source = _readings(image, opened, seed=seed, age=age, chip=chip)
-        found = dict(Restoration(image, source, threads=threads, age_unknown=age_unknown).tensors())
-    return found if like is None else tensors_like(found, like)
-
-
-def restore(
-    path: Path | str,
-    output: Path | str,
-    *,
-    seed: int = 0,
-    age: str | float = 0.0,
-    age_unknown: bool = False,
-    chip: Path | str | None = None,
-    readings: Path | str | None = None,
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> ReadReport:
-    """Decode an image to a safetensors file, tensor by tensor.
-
-    Args:
-        path: A cell image.
-        output: Safetensors file to write, with the tensors' original types.
-        seed: Which simulated chip.
-        age: Age of the cells when they are read, such as "10y".
-        age_unknown: Decode without being told the age; for images that were written for a span.
-        chip: File of a chip that the image was written to, in place of that of `seed`.
-        readings: Measured readings of a real chip instead of a simulated one, as
-            `MeasuredReadings` takes them.
-        threads: Threads to use; the result does not depend on it.
-        progress: Called with (what, done, total).
-
-    Returns:
-        How many code words there were, and how many failed.
-    """
-    with CellImage(path) as image, ExitStack() as opened:
-        source = _readings(image, opened, seed=seed, age=age, chip=chip, measured=readings)
-        restoration = Restoration(image, source, threads=threads, age_unknown=age_unknown)
-        header = image.header
-        with WeightsWriter(output, [t.info for t in header.tensors], header.texts) as writer:
-            for name, values in restoration.tensors(progress):
-                writer.write(name, values)
-                del values  # or the next tensor would be decoded beside it
-            writer.finish()
-        return restoration.report
-
-
-def _readings(
-    image: CellImage,
-    opened: ExitStack,
-    *,
-    seed: int,
-    age: str | float,
-    chip: Path | str | None,
-    measured: Path | str | None = None,
-) -> Readings:
-    """Return the readings of a simulated chip, of one in a file, or of a real one."""
-    seconds = parse_age(age)
-    if chip is not None and measured is not None:
-        raise InputError("measured readings are of a real chip; leave out the simulated one")
-    if measured is not None:
-        return MeasuredReadings(image, measured, age_seconds=seconds)
-    if chip is not None:
-        return opened.enter_context(StoredChip(image, chip, age_seconds=seconds))
-    return SimulatedChip(image, seed=seed, age_seconds=seconds)

@@ -3,16 +3,19 @@
 from softcell.channel.aged import SPAN_AGES, AgedChannel, Law, law_of
 from softcell.channel.capacity import Capacity, capacity, mutual_information
 from softcell.channel.channel import (
+    MISSING,
     READINGS,
     Channel,
     channel_of,
     log_likelihood_ratios,
     posterior_mean,
+    with_missing,
 )
 from softcell.channel.constellation import Constellation, constellation, decisions
 from softcell.channel.gray import gray_index, gray_label
 
 __all__ = [
+    "MISSING",
     "READINGS",
     "SPAN_AGES",
     "AgedChannel",
@@ -30,4 +33,5 @@ __all__ = [
     "log_likelihood_ratios",
     "mutual_information",
     "posterior_mean",
+    "with_missing",
 ]

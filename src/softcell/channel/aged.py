@@ -91,7 +91,7 @@ class AgedChannel:
         return hashlib.blake2b(repr((parts, self.told)).encode(), digest_size=16).hexdigest()
 
     def bins(self, readings: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return the bin of each reading, from 0 to R - 1 at any age."""
+        """Return the bin of each reading, from 0 to R - 1 at any age; R where it is missing."""
         return self.channels[0].bins(readings)
 
 

@@ -17,6 +17,9 @@ from softcell.errors import InputError
 READINGS = 1024
 """Bins of the reading axis, which a law spans from the lowest to the highest likely reading."""
 
+MISSING = READINGS
+"""Bin of a reading that is missing (NaN), beyond those of all readings."""
+
 
 @dataclass(frozen=True, eq=False)
 class Channel:
@@ -84,21 +87,29 @@ class Channel:
         return digest.hexdigest()
 
     def bins(self, readings: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return the bin of each reading, same shape.
-
-        Raises:
-            InputError: A reading is NaN.
-        """
+        """Return the bin of each reading, same shape; of one that is missing (NaN), R."""
+        last = len(self.edges) - 2
         low, step = self.edges[1], self.edges[2] - self.edges[1]
-        position = np.floor((readings - low) / step) + 1
-        if np.isnan(position).any():
-            raise InputError("readings hold NaN; expected a number for each cell")
-        bins: NDArray[np.int64] = np.clip(position, 0, len(self.edges) - 2).astype(np.int64)
+        position = np.clip(np.floor((readings - low) / step) + 1, 0, last)
+        missing = np.isnan(position)
+        if missing.any():
+            position[missing] = last + 1
+        bins: NDArray[np.int64] = position.astype(np.int64)
         return bins
 
     def only(self, chosen: NDArray[np.int64]) -> Channel:
         """Return the channel with the chosen levels (indices) alone."""
         return Channel(self.levels[chosen], self.edges, self.matrix[chosen], self.age_seconds)
+
+
+def with_missing(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a transition matrix, or several, with one more bin: that of a missing reading.
+
+    Every level gives it alike, so that it says nothing of the level; shape (..., L, R + 1).
+    """
+    ones = np.ones((*matrix.shape[:-1], 1))
+    widened: NDArray[np.float64] = np.concatenate([matrix, ones], axis=-1)
+    return widened
 
 
 @lru_cache(maxsize=64)

@@ -101,6 +101,12 @@ def calibrate(
             count = images or _IMAGES
             name, found = _of_task(task, model, kind, count, seed, progress)
     if isinstance(found, Calibration):
+        if not found.layers:
+            raise InputError(
+                f"{module or task} has no matrix of a layer that calibration knows (linear and "
+                "convolution layers whose weights are parameters: remove weight_norm and the like "
+                "first)"
+            )
         save_calibration(output, found)
         layers, fisher = len(found.layers), found.fisher
     else:

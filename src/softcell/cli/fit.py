@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from softcell.cli.options import JsonFlag
-from softcell.cli.output import print_facts, print_json, require_writable
+from softcell.cli.output import print_facts, print_json, print_note, require_writable
 
 
 def fit(
@@ -40,7 +40,8 @@ def fit(
     """Make a device of measurements; --device takes it anywhere.
 
     The CSV has a column of what was programmed, one of what was read, and perhaps one that names
-    the physical cell. Units are taken from names such as pulse_voltage_V.
+    the physical cell. It is shown which were taken for what. Units are taken from names such as
+    pulse_voltage_V.
 
     Example:
       softcell fit measurements.csv -o my_cell.toml --source "our lab, chip 7"
@@ -48,10 +49,10 @@ def fit(
     """
     from softcell.atomic_file import AtomicFile
     from softcell.channel import channel_of
-    from softcell.devices import device_toml, fit_measurements
+    from softcell.devices import device_toml, fit_table
 
     require_writable(output, measurements)
-    device = fit_measurements(
+    fitted = fit_table(
         measurements,
         name=name,
         source=source,
@@ -61,6 +62,7 @@ def fit(
         log10=log10,
         read_noise=read_noise,
     )
+    device, columns = fitted.device, fitted.columns
     bits = channel_of(device).capacity.bits
     file = AtomicFile(output)
     try:
@@ -68,6 +70,8 @@ def fit(
         file.commit()
     finally:
         file.discard()
+    for note in fitted.notes:
+        print_note(note)
     level, reading = device.level_axis, device.reading_axis
     if as_json:
         print_json(
@@ -85,6 +89,15 @@ def fit(
                 "reading_unit": reading.unit,
                 "reading_scale": reading.scale,
                 "read_noise": device.read_noise,
+                "columns": {
+                    "input": columns.input,
+                    "reading": columns.reading,
+                    "device": list(columns.device),
+                    "not_used": {name: str(kind) for name, kind in columns.others},
+                },
+                "rows": fitted.rows,
+                "set_aside": fitted.set_aside,
+                "notes": list(fitted.notes),
             }
         )
         return
@@ -92,6 +105,8 @@ def fit(
     print_facts(
         [
             ("device", f"{device.name}, written to {output}"),
+            ("columns", str(columns)),
+            ("rows", f"{fitted.rows:,}, {fitted.set_aside:,} of them set aside"),
             ("levels", f"{level.name}, {level.low:g} to {level.high:g} {level.unit}".rstrip()),
             ("inputs", f"{len(device.inputs)} measured"),
             ("reading", f"{axis}{reading.name} {reading.unit}".rstrip()),

@@ -34,6 +34,28 @@ OwnDeviceOption = Annotated[
 AgeOption = Annotated[
     str, typer.Option("--age", metavar="AGE", help="Age of the cells: 20s, 1h, 30d or 10y.")
 ]
+ReadAgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--age", metavar="AGE", help="Age of the cells: 20s, 1h, 30d or 10y.", show_default="0"
+    ),
+]
+SalvageFlag = Annotated[
+    bool,
+    typer.Option(
+        "--salvage",
+        help="Where code words failed, restore what is left; lost weights take the mean of their "
+        "row.",
+    ),
+]
+FillFromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fill-from",
+        metavar="MODEL",
+        help="With --salvage, safetensors file whose weights take the place of lost ones.",
+    ),
+]
 AgesOption = Annotated[
     str,
     typer.Option(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softcell.durations import format_age, parse_age
+from softcell.durations import format_age
 from softcell.errors import InputError
 from softcell.plain_text import plain
 
@@ -19,16 +19,12 @@ if TYPE_CHECKING:
 
     from softcell.devices import Device
     from softcell.image.header import ImageHeader
-    from softcell.image.restore import ReadReport
 
 PIPE_WIDTH = 110
 """Characters of a line where standard output is not a terminal."""
 
 NARROWEST = 80
 """Characters that a table takes at least; a narrower terminal breaks its lines."""
-
-_MANY_WORDS = 8
-"""Code words of which half must fail before the readings are taken for another image's."""
 
 DECODING_FAILED = 1
 """Exit status if an output was written that holds errors."""
@@ -95,57 +91,6 @@ def require_writable(output: Path, *inputs: Path | str | None) -> None:
         if path is not None and os.path.realpath(path) == os.path.realpath(output):
             raise InputError(f"{output} is what is read; write to another name")
     AtomicFile(output).discard()
-
-
-def print_read_report(
-    report: ReadReport, output: Path, *, age: str, header: ImageHeader, as_json: bool
-) -> int:
-    """Print how decoding went and return the exit status.
-
-    Args:
-        report: The state of the code words.
-        output: The file that was written.
-        age: Age of the cells, as it was told.
-        header: The image's header.
-        as_json: Print JSON.
-    """
-    if as_json:
-        print_json(
-            {
-                "output": str(output),
-                "code_words": report.frames,
-                "failed_code_words": report.failed,
-                "corrected_bits": report.corrected,
-            }
-        )
-    else:
-        words = f"{report.frames} code words, {report.corrected} bit errors corrected"
-        print_facts([("restored", str(output)), ("digital store", words)])
-    note_ageing(header.device, parse_age(age))
-    if not report.failed:
-        return 0
-    print_note(
-        f"warning: {report.failed} of {report.frames} code words could not be corrected, {output} "
-        f"holds wrong weights; {_likely_cause(report, age, header.age_seconds)}"
-    )
-    return DECODING_FAILED
-
-
-def _likely_cause(report: ReadReport, age: str, planned: float) -> str:
-    if parse_age(age) > planned:
-        return (
-            f"the image was planned for an age of {format_age(planned)}, plan it for a higher one "
-            "with `softcell write --age`"
-        )
-    if 2 * report.failed >= report.frames >= _MANY_WORDS:
-        return (
-            "so many fail where the readings are not this image's: of another chip, in another "
-            "unit or order of cells, or of cells that were never programmed"
-        )
-    return (
-        f"cells are older than the {age} that was told (--age), stuck, or worse than the device "
-        "says (see `softcell write --device`)"
-    )
 
 
 def image_header(image: Path) -> ImageHeader:

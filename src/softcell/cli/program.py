@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,9 +28,13 @@ from softcell.cli.options import (
     JsonFlag,
     SensitivityOption,
 )
-from softcell.cli.output import require_writable
+from softcell.cli.output import print_json, print_note, require_writable
 from softcell.cli.progress import progress_bars
 from softcell.codes.schemes import LOOP_DEFAULT
+
+if TYPE_CHECKING:
+    from softcell.devices import Device
+    from softcell.image.bench import Unread
 
 
 def program(
@@ -71,6 +75,13 @@ def program(
     model: CorrectionModelOption = None,
     module: ModuleOption = None,
     inputs: InputsOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--restart",
+            help="Go on where programming this chip was broken off, or program all of it anew.",
+        ),
+    ] = True,
     as_json: JsonFlag = False,
 ) -> None:
     r"""Write a network to a real chip, column by column.
@@ -78,6 +89,10 @@ def program(
     A lab script programs the chip. For each batch of cells softcell prints a line of JSON with
     their places and levels, and waits on standard input for a line with the readings. When all
     cells are programmed, those of the digital store too, the image appears; it is for this chip.
+
+    What was exchanged is kept beside the image until that is there: if programming is broken off,
+    the same command goes on with the first batch that was not answered. A cell that cannot be read
+    (null) is missing to the loop, and told in the end.
 
     See docs/your_own.md for the lines and files, and examples/program_chip.py for a script.
 
@@ -91,9 +106,9 @@ def program(
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
     from softcell.image.cell_image import CellImage
-    from softcell.image.exchange import PROTOCOL, FolderExchange, LineExchange
+    from softcell.image.exchange import FolderExchange, LineExchange
     from softcell.network import plan_network
-    from softcell.network.program import program_chip, require_chip_name
+    from softcell.network.program import open_journal, program_chip, require_chip_name
 
     require_writable(output, network, feedback, sensitivity, inputs)
     require_chip_name(chip_name)
@@ -109,20 +124,6 @@ def program(
             inputs=inputs,
             progress=progress,
         )
-        if exchange is None:
-            lines.tell(
-                {
-                    "protocol": PROTOCOL,
-                    "chip": chip_name,
-                    "device": cells.name,
-                    "level": {"quantity": cells.level_axis.name, "unit": cells.level_axis.unit},
-                    "reading": {
-                        "quantity": cells.reading_axis.name,
-                        "unit": cells.reading_axis.unit,
-                    },
-                    "reads": verify_reads,
-                }
-            )
         plan = plan_network(
             given,
             cells,
@@ -132,20 +133,81 @@ def program(
             procedure=Procedure(loop=True, verify_reads=verify_reads),
             progress=progress,
         )
-        header = program_chip(
+        with open_journal(
             given,
             plan,
             output,
             chip=chip_name,
-            exchange=lines if exchange is None else FolderExchange(exchange, cells),
-            progress=progress,
-        )
+            restart=not resume,
+            in_folder=exchange is not None,
+        ) as journal:
+            if journal.batches:
+                print_note(
+                    f"goes on with batch {journal.batches} of {chip_name}: those before are in "
+                    f"{journal.path}, and their cells are not programmed again"
+                )
+            if exchange is None:
+                lines.tell(_facts(cells, chip_name, verify_reads, journal.batches))
+            try:
+                programmed = program_chip(
+                    given,
+                    plan,
+                    output,
+                    chip=chip_name,
+                    exchange=lines
+                    if exchange is None
+                    else FolderExchange(exchange, cells, going_on=journal.resumed),
+                    journal=journal,
+                    progress=progress,
+                )
+            except KeyboardInterrupt:
+                if journal.batches:
+                    print_note(journal.kept)
+                raise
     note_no_correction(given.correct)
+    header, unread = programmed.header, programmed.unread
+    _note_unread(unread, cells)
     reads = verify_reads if header.chip else 0
-    values = written_values(header, output, reads)
+    told = {
+        "unread_cells": unread.missing,
+        "implausible_readings": unread.implausible,
+        "likely_reason": unread.reason,
+    }
     if exchange is None:
         with CellImage(output) as image:
             regions = [{"region": r.label, "cells": r.cells} for r in image.regions()]
-        lines.tell({"done": True, **values, "regions": regions})
+        values = written_values(header, output, reads)
+        lines.tell({"done": True, **values, **told, "regions": regions})
+    elif as_json:
+        print_json({**written_values(header, output, reads), **told})
     else:
-        tell_written(header, output, reads, as_json=as_json)
+        tell_written(header, output, reads)
+
+
+def _facts(device: Device, chip: str, reads: int, resumed: int) -> dict[str, Any]:
+    """Return what a lab script is told first."""
+    from softcell.image.exchange import PROTOCOL
+
+    level, reading = device.level_axis, device.reading_axis
+    return {
+        "protocol": PROTOCOL,
+        "chip": chip,
+        "device": device.name,
+        "level": {"quantity": level.name, "unit": level.unit},
+        "reading": {"quantity": reading.name, "unit": reading.unit},
+        "reads": reads,
+        **({"first_batch": resumed} if resumed else {}),
+    }
+
+
+def _note_unread(unread: Unread, device: Device) -> None:
+    if unread.missing:
+        print_note(
+            f"note: {unread.missing} cells could not be read; they are taken for missing, as they "
+            "will be in `softcell decode`"
+        )
+    if unread.implausible:
+        print_note(
+            f"warning: {unread.implausible} readings are none that {device.name} can give: "
+            f"{unread.reason}; their cells are taken for missing"
+        )

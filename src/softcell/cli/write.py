@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,9 +29,14 @@ from softcell.cli.options import (
 )
 from softcell.cli.output import print_note, require_writable
 from softcell.cli.planned import planned_network
-from softcell.cli.progress import progress_bars
+from softcell.cli.progress import Progress, progress_bars
 from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT, scheme_names
 from softcell.errors import InputError
+
+if TYPE_CHECKING:
+    from softcell.allocate import Plan
+    from softcell.image.header import ImageHeader
+    from softcell.network import Network
 
 
 def write(
@@ -107,7 +112,8 @@ def write(
 
     With --feedback image and simulated chip come into being together: each column of weights is
     written to the chip of --seed and read back before the next one. The image is for that chip
-    alone, unless the scheme stores all weights error-free.
+    alone, unless the scheme stores all weights error-free. Image and --chip appear together or not
+    at all.
 
     Example:
       softcell write model.safetensors -o model.cells --cells-per-weight 2 --age 10y
@@ -118,11 +124,10 @@ def write(
       softcell write model.safetensors --plan plan.json -o model.cells
     """
     from softcell.allocate import Procedure
-    from softcell.api.images import keep_chip
     from softcell.codes.schemes import parse_scheme
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
-    from softcell.network import plan_network, write_network
+    from softcell.network import plan_network
 
     for path in (output, chip) if chip else (output,):
         require_writable(path, network, sensitivity, feedback, inputs, plan)
@@ -147,9 +152,7 @@ def write(
                 inputs=inputs,
                 progress=progress,
             )
-            header, _ = write_network(given, found, output, seed=seed, progress=progress)
-            if chip is not None:
-                keep_chip(output, chip, seed=seed, progress=progress)
+            header = _written(given, found, output, chip, seed=seed, progress=progress)
         reads = found.procedure.verify_reads if header.chip else 0
         tell_written(header, output, reads, as_json=as_json)
         return
@@ -180,9 +183,7 @@ def write(
             procedure=Procedure(loop=feedback is not None, verify_reads=verify_reads),
             progress=progress,
         )
-        header, _ = write_network(given, found, output, seed=seed, progress=progress)
-        if chip is not None:
-            keep_chip(output, chip, seed=seed, progress=progress)
+        header = _written(given, found, output, chip, seed=seed, progress=progress)
     if not analog and cells_per_weight is not None:
         print_note(f"note: {chosen} has a fixed number of cells, --cells-per-weight is not used")
     if target is not None and header.cells_per_weight > target * (1 + 1e-9):
@@ -193,3 +194,13 @@ def write(
     if feedback is not None:
         note_no_correction(given.correct)
     tell_written(header, output, verify_reads if header.chip else 0, as_json=as_json)
+
+
+def _written(
+    network: Network, plan: Plan, output: Path, chip: Path | None, *, seed: int, progress: Progress
+) -> ImageHeader:
+    from softcell.network import write_network, write_network_and_chip
+
+    if chip is None:
+        return write_network(network, plan, output, seed=seed, progress=progress)[0]
+    return write_network_and_chip(network, plan, output, chip, seed=seed, progress=progress)

@@ -9,7 +9,7 @@ image keeps for its decoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -93,6 +93,7 @@ class StoredTensor:
         columns: Columns.
         data: What the store has of it, as decoded, shape (bytes,).
         failed: Code words it touches that could not be corrected.
+        lost: Runs of bytes of `data`, from and to, that these hold.
         cells: Number of cells of its own.
         readings: Gives the readings of its cells from start to stop, shape (stop - start,), at
             most `RUN_CELLS` at a time.
@@ -105,6 +106,7 @@ class StoredTensor:
     columns: int
     data: NDArray[np.uint8] = field(repr=False)
     failed: int
+    lost: tuple[tuple[int, int], ...]
     cells: int
     readings: Callable[[int, int], NDArray[np.float32]]
     design: Design
@@ -154,6 +156,20 @@ class Code(Protocol):
 
         Raises:
             FormatError: What the store has of it contradicts itself or the image.
+        """
+        ...
+
+
+@runtime_checkable
+class Salvaged(Protocol):
+    """A code of which something is left where code words failed that hold bytes of a tensor."""
+
+    @classmethod
+    def salvage(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights of a matrix, shape (rows, columns), NaN where they are lost.
+
+        Raises:
+            FormatError: All of them are.
         """
         ...
 
@@ -248,6 +264,41 @@ class Mapped(Protocol):
     def maps(self, design: Design) -> Mapping[str, NDArray[np.uint8]]:
         """Return the maps that it uses, as `pack_map` gives them, by names of its family's own."""
         ...
+
+
+def two_readings(
+    data: NDArray[np.uint8], lost: Iterable[tuple[int, int]]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return bytes twice, with different bits in all runs of lost bytes.
+
+    What is decoded alike from both hangs on none of them, where each byte is decoded by itself.
+
+    Example:
+        >>> [each.tolist() for each in two_readings(np.zeros(3, np.uint8), [(1, 2)])]
+        [[0, 85, 0], [0, 170, 0]]
+    """
+    one, other = data.copy(), data.copy()
+    for start, stop in lost:
+        one[start:stop], other[start:stop] = 0x55, 0xAA
+    return one, other
+
+
+def salvaged_bytes(code: type[Code], stored: StoredTensor, first: int) -> NDArray[np.float32]:
+    """Return a matrix whose bytes from `first` on each say something of a few weights alone.
+
+    Returns:
+        Weights, shape (rows, columns), NaN where they hang on bytes that are lost.
+
+    Raises:
+        FormatError: One of the first bytes is lost, on which all weights hang.
+    """
+    if any(start < first for start, _ in stored.lost):
+        raise FormatError("its side information is lost")
+    one, other = (
+        code.decode(replace(stored, data=data, failed=0, lost=()))
+        for data in two_readings(stored.data, stored.lost)
+    )
+    return np.where(one == other, one, np.float32(np.nan))
 
 
 def require_each_row(values: NDArray[Any], rows: int) -> None:

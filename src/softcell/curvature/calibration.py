@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.curvature.layer import Kind, LayerCurvature
+from softcell.curvature.layer import Kind, LayerCurvature, require_felt
 from softcell.errors import InputError
 from softcell.progress import Progress
 
@@ -51,6 +51,16 @@ class Calibration:
         if not all(0 <= eps < np.inf for eps in self.normalisations.values()):
             raise InputError("the eps of a normalisation is at least 0 and finite")
 
+    @property
+    def unfelt(self) -> tuple[str, ...]:
+        """Matrices that nothing came back to: what an error in them does is not known."""
+        return tuple(name for name, layer in self.layers.items() if not layer.rows.any())
+
+    def curvature(self, name: str) -> LayerCurvature | None:
+        """Return the curvature of a matrix; None where it is not known, or 0 throughout."""
+        layer = self.layers.get(name)
+        return None if layer is None or not layer.rows.any() else layer
+
     def scaled(self, factors: Mapping[str, float]) -> Calibration:
         """Return the calibration with some curvatures multiplied.
 
@@ -86,8 +96,11 @@ class Calibration:
             shapes: Shape of every tensor, by its name.
 
         Raises:
-            InputError: A tensor of the calibration is missing there or has another shape.
+            InputError: A tensor of the calibration is missing there or has another shape, or its
+                curvature is 0 throughout.
         """
+        if self.layers:
+            require_felt(max(float(layer.rows.max()) for layer in self.layers.values()))
         needed = {
             f"{name}.{part}" if name else part
             for name in self.normalisations

@@ -9,7 +9,7 @@ from softcell.devices.catalogue import (
     parse_device,
 )
 from softcell.devices.device import LEVEL_VALUES, LEVELS, Axis, Cells, Device, plain_levels
-from softcell.devices.fitting import fit_measurements
+from softcell.devices.fitting import Fit, fit_measurements, fit_table
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.mixture import mixture_law
@@ -27,6 +27,7 @@ __all__ = [
     "Axis",
     "Cells",
     "Device",
+    "Fit",
     "GaussianCell",
     "IdealCell",
     "MeasuredCell",
@@ -42,6 +43,7 @@ __all__ = [
     "device_of",
     "device_toml",
     "fit_measurements",
+    "fit_table",
     "installed",
     "load_device",
     "mixture_law",

@@ -1,20 +1,63 @@
-"""Make a device of a user's own measurements: a CSV of inputs and outputs."""
+"""Make a device of a user's own measurements: a table of inputs and outputs."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import re
-import zlib
+import warnings
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from softcell.devices.device import Axis
 from softcell.devices.measured import MeasuredCell
+from softcell.devices.measurements import (
+    Columns,
+    Readings,
+    Statistics,
+    Table,
+    choose_columns,
+    column_numbers,
+    explained,
+    felt_columns,
+    grouped_inputs,
+    read_table,
+    separation,
+    split_unit,
+    statistics,
+    usable_readings,
+)
 from softcell.errors import InputError
 
-_UNIT = re.compile(r"^(.+?)[_ ]*[_ \[(](V|mV|uA|mA|A|ns|us|ohm|kohm|Mohm|uS|S)[\])]?$")
+_CHANCE, _CHANCE_OF_FEW = 0.01, 0.2
+_FEW = 10
+"""Rows beyond one for each input below which no more than `_CHANCE_OF_FEW` can be asked for."""
+
+_LEAST_SEPARATION = 0.75
+"""In standard deviations; two levels as far apart tell 0.1 bits."""
+
+_LIMIT = 8
+"""Equal readings at several inputs that are no chance of a coarse converter."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A device, and how a file was taken for its measurements.
+
+    Args:
+        device: The fitted device.
+        columns: What the columns were taken for.
+        rows: Rows of measurements in the file.
+        set_aside: Of those, rows that were not fitted.
+        notes: What a user should know of the file, a line each.
+    """
+
+    device: MeasuredCell
+    columns: Columns
+    rows: int
+    set_aside: int
+    notes: tuple[str, ...]
 
 
 def fit_measurements(
@@ -28,138 +71,231 @@ def fit_measurements(
     log10: bool | None = None,
     read_noise: float | None = None,
 ) -> MeasuredCell:
+    """Return the device of `fit_table`; what that has to note is warned of.
+
+    Args:
+        path: As for `fit_table`, and so are all other arguments.
+        name: Name of the device.
+        source: Where the measurements come from.
+        input_column: Column of the programmed quantity.
+        output_column: Column of the reading.
+        device_column: Column that names the physical device.
+        log10: Fit the decimal logarithm of the reading.
+        read_noise: Standard deviation of reading alone, on the fitted axis.
+
+    Raises:
+        InputError: As for `fit_table`.
+    """
+    fit = fit_table(
+        path,
+        name=name,
+        source=source,
+        input_column=input_column,
+        output_column=output_column,
+        device_column=device_column,
+        log10=log10,
+        read_noise=read_noise,
+    )
+    for note in fit.notes:
+        warnings.warn(note, stacklevel=2)
+    return fit.device
+
+
+def fit_table(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    source: str | None = None,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    device_column: str | None = None,
+    log10: bool | None = None,
+    read_noise: float | None = None,
+) -> Fit:
     """Fit normal distributions of the readings at each input: within cells and between them.
 
     Args:
-        path: CSV with a header line (.csv or .csv.gz), one row for each write and read.
+        path: Text file with a line of names and one for each write and read, as CSV (perhaps
+            packed by gzip) or with semicolons, tabs or spaces between columns.
         name: Name of the device; by default the file's name.
         source: Where the measurements come from; by default the file's name.
-        input_column: Column of the programmed quantity; by default the second-last.
-        output_column: Column of the reading; by default the last.
-        device_column: Column that names the physical device; by default "device" if present.
+        input_column: Column of the programmed quantity; by default the one that looks like it.
+        output_column: Column of the reading; by default the one that looks like it.
+        device_column: Column that names the physical device; by default those that look like it.
         log10: Fit the decimal logarithm of the reading; by default for a resistance, and for
-            any positive reading that spans more than a decade.
+            readings of which the bulk is positive and spans more than a decade.
         read_noise: Standard deviation of reading alone, on the fitted axis. By default the
             smallest standard deviation of any input: read noise cannot be larger.
 
     Returns:
-        The fitted device.
+        The fitted device, what the columns were taken for, and what was set aside.
 
     Raises:
-        InputError: The file is missing, holds text where numbers belong, has fewer than two
-            inputs, an input with fewer than two rows, or inputs that differ between devices.
+        InputError: The file is missing or no table, its columns cannot be told apart, it holds
+            text where numbers belong, has fewer than two inputs, an input with fewer than two
+            rows, inputs that differ between devices, more readings that are none than can be set
+            aside, or readings that do not depend on the input.
     """
     path = Path(path)
-    header, columns, lines = _read_columns(path)
-    output_column = output_column or header[-1]
-    if device_column is None and "device" in header:
-        device_column = "device"
-    rest = [c for c in header if c not in (output_column, device_column)]
-    input_column = input_column or (rest[-1] if rest else "")
-    for column in (input_column, output_column, *([device_column] if device_column else [])):
-        if column not in header:
-            raise InputError(f"{path}: no column {column!r}; it has {', '.join(header)}")
-    inputs = _numbers(path, input_column, columns[input_column], lines)
-    outputs = _numbers(path, output_column, columns[output_column], lines)
-    labels = np.array(columns[device_column]) if device_column else np.zeros(len(inputs), "U1")
-    positive = bool((outputs > 0).all())
-    if log10 is None:
-        wide = positive and outputs.max() > 10 * outputs.min()
-        log10 = positive and (wide or "resist" in output_column.lower())
-    if log10 and not positive:
-        raise InputError(f"{path}: {output_column!r} must be positive to take its logarithm")
-    at, mean, deviation, spread = _statistics(
-        path, inputs, np.log10(outputs) if log10 else outputs, labels
+    table = read_table(path)
+    columns = choose_columns(
+        table,
+        input_column=input_column,
+        output_column=output_column,
+        device_column=device_column,
     )
-    level_name, level_unit = _named(input_column)
-    reading_name, reading_unit = _named(output_column)
-    noise = float(deviation.min()) if read_noise is None else read_noise
-    return MeasuredCell(
+    inputs, level_unit, level_prefixes = column_numbers(table, columns.input)
+    raw, reading_unit, reading_prefixes = column_numbers(table, columns.reading)
+    at, place, grouped = _levels(table, columns, inputs)
+    resistance = reading_unit.endswith("ohm") or "resist" in columns.reading.lower()
+    readings = usable_readings(table, columns.reading, raw, place, at, log10, resistance=resistance)
+    values, place = readings.values[readings.kept], place[readings.kept]
+    found = statistics(values, place, at, _labels(table, columns, readings), str(path))
+    found, resolved = _resolved(table, columns, found, at, np.bincount(place))
+    noise = float(found.deviation.min()) if read_noise is None else read_noise
+    device = MeasuredCell(
         label=name or path.name.split(".")[0],
         origin=source or f"measurements in {path.name}",
-        level=Axis(level_name, level_unit, float(at[0]), float(at[-1])),
-        reading=Axis(reading_name, reading_unit, scale="log10" if log10 else "linear"),
+        level=Axis(split_unit(columns.input)[0], level_unit, float(at[0]), float(at[-1])),
+        reading=Axis(
+            split_unit(columns.reading)[0],
+            reading_unit,
+            scale="log10" if readings.log10 else "linear",
+        ),
         inputs=at,
-        mean=mean,
-        deviation=deviation,
-        device_spread=spread,
+        mean=found.mean,
+        deviation=found.deviation,
+        device_spread=found.spread,
         read_noise=noise,
+    )
+    _require_law(table, columns, device, values, place, readings.notes)
+    prefixes = " ".join(each for each in (level_prefixes, reading_prefixes) if each)
+    notes = [
+        *table.notes,
+        *([f"SI prefixes are read: {prefixes}"] if prefixes else []),
+        *grouped,
+        *readings.notes,
+        *resolved,
+        *_pooled(columns, found),
+        *felt_columns(table, columns, values, found.group, readings.kept),
+    ]
+    return Fit(device, columns, len(raw), int((~readings.kept).sum()), tuple(notes))
+
+
+def _levels(
+    table: Table, columns: Columns, inputs: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[str]]:
+    """Return the levels, the level of each row, and a note if inputs had to be grouped."""
+    wrong = np.flatnonzero(~(np.abs(inputs) < 1e36))
+    if len(wrong):
+        text = table.columns[columns.input][wrong[0]]
+        raise InputError(
+            f"{table.path}, row {table.lines[wrong[0]]}: column {columns.input!r} holds {text!r}; "
+            "every row needs the input that was programmed, leave the row out or correct it"
+        )
+    at, place, width = grouped_inputs(inputs)
+    if len(at) < 2:
+        raise InputError(
+            f"{table.path}: measurements at {len(at)} input; expected at least two inputs (taken: "
+            f"{columns})"
+        )
+    rows = np.bincount(place)
+    if rows.min() < 2:
+        lone = int(np.argmin(rows))
+        other = "; if that column is not the input, name it with --input-column"
+        raise InputError(
+            f"{table.path}: input {at[lone]:g} has 1 rows; every input needs at least two"
+            + (other if 2 * (rows < 2).sum() > len(at) else "")
+        )
+    given = len(np.unique(inputs))
+    if given == len(at):
+        return at, place, []
+    note = f"{columns.input}: {given} inputs that differ by at most {width:.3g} within a level are"
+    return at, place, [f"{note} taken for {len(at)} levels"]
+
+
+def _labels(table: Table, columns: Columns, readings: Readings) -> list[str] | None:
+    """Return the name of each fitted row's cell."""
+    if not columns.device:
+        return None
+    for name in columns.device:
+        if "" in table.columns[name]:
+            line = table.lines[table.columns[name].index("")]
+            raise InputError(
+                f"{table.path}, row {line}: nothing in column {name!r}, which names the cell; "
+                "name it, or leave the row out"
+            )
+    rows = zip(*(table.columns[name] for name in columns.device))
+    return [" / ".join(row) for row in compress(rows, readings.kept)]
+
+
+def _resolved(
+    table: Table,
+    columns: Columns,
+    found: Statistics,
+    at: NDArray[np.float64],
+    rows: NDArray[np.int64],
+) -> tuple[Statistics, list[str]]:
+    """Give inputs at which nothing but one value was read the smallest deviation of the others.
+
+    Raises:
+        InputError: There are no others, or the same value was read at several inputs.
+    """
+    tiny = 1e-9 * np.abs(found.mean).max()
+    silent = found.deviation <= tiny
+    if not silent.any():
+        return found, []
+    first = f"{silent.sum()} of {len(at)} inputs (the first at {at[int(np.argmax(silent))]:g})"
+    if silent.all():
+        raise InputError(
+            f"{table.path}: all readings at the same input are equal, so that nothing is known of "
+            f"the noise; measure every input several times, with a finer resolution (taken: "
+            f"{columns})"
+        )
+    for end in (found.mean.min(), found.mean.max()):
+        same = silent & (np.abs(found.mean - end) <= tiny)
+        if same.sum() > 1 and rows[same].sum() >= _LIMIT:
+            raise InputError(
+                f"{table.path}: nothing but the same {columns.reading} was read at {same.sum()} of "
+                f"{len(at)} inputs, which is a limit of the instrument; leave those inputs out "
+                f"(taken: {columns})"
+            )
+    least = found.deviation[~silent].min()
+    note = (
+        f"{columns.reading}: all readings of one cell are equal at {first}; their noise is taken "
+        "to be the smallest of the other inputs"
+    )
+    return replace(found, deviation=np.where(silent, least, found.deviation)), [note]
+
+
+def _require_law(
+    table: Table,
+    columns: Columns,
+    device: MeasuredCell,
+    values: NDArray[np.float64],
+    place: NDArray[np.int64],
+    notes: tuple[str, ...],
+) -> None:
+    """Refuse a device whose readings tell nothing of what was programmed."""
+    _, chance = explained(values, place)
+    total = np.hypot(np.maximum(device.deviation, device.read_noise), device.device_spread)
+    few = len(values) - len(device.inputs) < _FEW
+    if (
+        chance <= (_CHANCE_OF_FEW if few else _CHANCE)
+        and separation(device.mean, total) >= _LEAST_SEPARATION
+    ):
+        return
+    raise InputError(
+        f"{table.path}: the readings at different inputs cannot be told apart, so that a cell "
+        f"would hold nothing; if the columns are others, name them with --input-column and "
+        f"--output-column (taken: {columns}){''.join(f'; {note}' for note in notes)}"
     )
 
 
-def _read_columns(path: Path) -> tuple[list[str], dict[str, list[str]], list[int]]:
-    """Return the header, the texts of each column and the line that each row ends on."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle)
-            numbered = [(reader.line_num, row) for row in reader if row]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV file ({error})") from None
-    if len(numbered) < 2:
-        raise InputError(f"{path}: expected a header line and measurements below it")
-    header = [name.strip() for name in numbered[0][1]]
-    if len(header) < 2:
-        raise InputError(
-            f"{path}: expected at least two columns (input, output) separated by commas, got "
-            f"{len(header)}"
-        )
-    for number, row in numbered:
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}, row {number}: {len(row)} columns, the header has {len(header)}"
-            )
-    if len(set(header)) != len(header):
-        raise InputError(f"{path}: two columns have the same name")
-    lines, rows = zip(*numbered[1:])
-    return header, {name: [row[i] for row in rows] for i, name in enumerate(header)}, list(lines)
-
-
-def _numbers(path: Path, column: str, texts: list[str], lines: list[int]) -> np.ndarray:
-    values = np.empty(len(texts))
-    for i, text in enumerate(texts):
-        try:
-            values[i] = float(text)
-        except ValueError:
-            raise InputError(
-                f"{path}, row {lines[i]}: column {column!r} holds {text!r}; expected a number"
-            ) from None
-    if not np.isfinite(values).all():
-        row = lines[int(np.flatnonzero(~np.isfinite(values))[0])]
-        raise InputError(f"{path}, row {row}: column {column!r} is not finite; leave the row out")
-    return values
-
-
-def _statistics(
-    path: Path, inputs: np.ndarray, outputs: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the inputs, mean, deviation within cells and deviation of the cells' means."""
-    at, place = np.unique(inputs, return_inverse=True)
-    devices, row = np.unique(labels, return_inverse=True)
-    if len(at) < 2:
-        raise InputError(f"{path}: measurements at {len(at)} input; expected at least two inputs")
-    shape = (len(devices), len(at))
-    flat = row * len(at) + place
-    count = np.bincount(flat, minlength=len(devices) * len(at))
-    if count.min() < 2:
-        first = int(np.argmin(count))
-        of = f" of device {devices[first // len(at)]}" if len(devices) > 1 else ""
-        raise InputError(
-            f"{path}: input {at[first % len(at)]:g}{of} has {count[first]} rows; every input "
-            "needs at least two, for every device"
-        )
-    mean = np.bincount(flat, outputs) / count
-    square = np.bincount(flat, (outputs - mean[flat]) ** 2).reshape(shape).sum(axis=0)
-    count, mean = count.reshape(shape), mean.reshape(shape)
-    pooled = np.average(mean, axis=0, weights=count)
-    spread = np.sqrt(np.average((mean - pooled) ** 2, axis=0, weights=count))
-    return at, pooled, np.sqrt(square / (count - 1).sum(axis=0)), spread
-
-
-def _named(column: str) -> tuple[str, str]:
-    """Split a column's name such as `pulse_voltage_V` into words and a unit."""
-    match = _UNIT.match(column)
-    words, unit = match.groups() if match else (column, "")
-    return words.replace("_", " ").strip(), unit
+def _pooled(columns: Columns, found: Statistics) -> list[str]:
+    if not found.pooled:
+        return []
+    return [
+        f"{' and '.join(columns.device)}: most cells were not read twice at every input, and "
+        "differences between cells count as noise of each"
+    ]

@@ -21,7 +21,8 @@ from softcell.evaluate.results import Result
 from softcell.evaluate.statistics import mean_and_ci95
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
-from softcell.image.restore import ReadReport, Restoration
+from softcell.image.restore import Restoration
+from softcell.image.store_reader import ReadReport
 from softcell.network import Network, chips
 from softcell.progress import Progress
 from softcell.version import VERSION

@@ -17,6 +17,7 @@ from softcell.errors import FormatError, OwnDeviceError, SoftcellError
 from softcell.image.container import Container
 from softcell.image.header import header_of
 from softcell.image.word_checks import CHECKS
+from softcell.replacement import settle
 
 STORE = "store"
 """Section of the digital store: its code words as packed bits."""
@@ -63,6 +64,7 @@ class CellImage(Closing):
     """
 
     def __init__(self, path: Path | str) -> None:
+        settle(Path(path))
         self._container = Container(path)
         try:
             self.header = header_of(self._container.metadata)

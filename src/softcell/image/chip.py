@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.atomic_file import Target
 from softcell.closing import Closing
 from softcell.devices import Cells, SimulatedCells
 from softcell.durations import format_age
@@ -46,7 +47,7 @@ class _Facts:
 def write_chip(
     image: CellImage,
     seed: int,
-    path: Path | str,
+    path: Target,
     *,
     age_seconds: float = 0.0,
     progress: Progress | None = None,
@@ -60,7 +61,8 @@ def write_chip(
     Args:
         image: The image.
         seed: Which chip: an integer from 0.
-        path: File to write. It appears when it is complete and not before.
+        path: File to write. It appears when it is complete and not before; an `AtomicFile` is
+            completed, and left to its owner.
         age_seconds: Age at which the chip is kept, at least 0.
         progress: Called with (what, cells done, cells in all).
 

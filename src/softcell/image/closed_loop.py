@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate.plan import Plan, TensorPlan
+from softcell.atomic_file import Target
 from softcell.channel import channel_of
 from softcell.codes.code import ByColumn, QuantisedInLoop
 from softcell.codes.families import RAW
@@ -141,7 +141,7 @@ class _Loop:
         self, rows: NDArray[np.float32], tensor: TensorPlan
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         name, code, known = tensor.info.name, tensor.code, self._calibration
-        layer = in_loop(name, rows, None if known is None else known.layers.get(name))
+        layer = in_loop(name, rows, None if known is None else known.curvature(name))
         if isinstance(code, QuantisedInLoop):
             try:
                 return code.through_loop(layer, closed=known is not None)
@@ -163,7 +163,7 @@ def write_closed_loop(
     weights: Weights,
     plan: Plan,
     calibration: Calibration,
-    path: Path | str,
+    path: Target,
     *,
     memory: Memory,
     chip: str | None,

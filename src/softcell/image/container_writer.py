@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.atomic_file import AtomicFile
+from softcell.atomic_file import AtomicFile, Target
 from softcell.errors import InputError
 from softcell.image.container_index import (
     DTYPES,
@@ -43,7 +42,8 @@ class ContainerWriter:
     4 MiB beyond the caller's array, and 0.2 kB for each segment of the index.
 
     Args:
-        path: File to write; one that exists is replaced.
+        path: File to write; one that exists is replaced. An `AtomicFile` is completed by `finish`,
+            and left to its owner.
         metadata: JSON object to keep in the file.
 
     Raises:
@@ -63,7 +63,7 @@ class ContainerWriter:
         ([0, 3, 1], {'device': 'ideal'})
     """
 
-    def __init__(self, path: Path | str, metadata: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: Target, metadata: Mapping[str, Any] | None = None) -> None:
         self._metadata = metadata or {}
         self._sections: dict[str, _GrowingSection] = {}
         self._current: str | None = None
@@ -71,7 +71,8 @@ class ContainerWriter:
         self._segment_digest = digest()
         self._position = len(HEADER)
         self._finished = False
-        self._file = AtomicFile(path)
+        self._owned = not isinstance(path, AtomicFile)
+        self._file = path if isinstance(path, AtomicFile) else AtomicFile(path)
         self._file.write(HEADER)
 
     def append(self, section: str, data: NDArray[Any]) -> None:
@@ -123,7 +124,9 @@ class ContainerWriter:
         kept = self._metadata if metadata is None else metadata
         tail, name = encode_tail(kept, sections, self._position)
         self._file.write(tail)
-        self._file.commit()
+        self._file.complete()
+        if self._owned:
+            self._file.commit()
         self._finished = True
         return name
 
@@ -164,4 +167,5 @@ class ContainerWriter:
             if error is None and not self._finished:
                 self.finish()
         finally:
-            self._file.discard()
+            if self._owned:
+                self._file.discard()

@@ -66,6 +66,7 @@ class ImageHeader:
         chip: The one chip that the levels are for, such as "simulated:7"; None for any.
         texts: Metadata of the file that the network came from, which go back with it. They are
             with the decoder, as all that an image says of itself, and take no cell.
+        scrambled: Whether the coded bits of the store are scrambled; images from before were not.
     """
 
     scheme: str
@@ -77,6 +78,7 @@ class ImageHeader:
     tensors: tuple[ImageTensor, ...] = field(repr=False)
     chip: str | None = None
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    scrambled: bool = False
 
     def __post_init__(self) -> None:
         if len({tensor.info.name for tensor in self.tensors}) != len(self.tensors):
@@ -143,6 +145,7 @@ class ImageHeader:
                 for t, i in ((each, each.info) for each in self.tensors)
             ),
             texts=self.texts or None,
+            scrambled=self.scrambled or None,
         )
         return {name: value for name, value in values_of(metadata).items() if value is not None}
 
@@ -179,6 +182,7 @@ class _Metadata:
     payload_bytes: int
     tensors: tuple[_Tensor, ...]
     texts: Mapping[str, str] | None = None
+    scrambled: bool | None = None
 
     @property
     def ages(self) -> Ages:
@@ -210,6 +214,7 @@ def header_of(metadata: Mapping[str, Any]) -> ImageHeader:
             ),
             chip=found.chip,
             texts=found.texts or {},
+            scrambled=bool(found.scrambled),
         )
     except OwnDeviceError:
         raise

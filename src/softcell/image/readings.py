@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from softcell.devices import SimulatedCells
 from softcell.errors import InputError
 from softcell.image.cell_image import CellImage, Region
+from softcell.image.plausible import Implausible, implausible, plausible_readings
 
 
 class Readings(Protocol):
@@ -104,6 +106,9 @@ class SimulatedChip:
 class MeasuredReadings:
     """Readings that were measured on a chip, in the device's unit and the order of the export.
 
+    A cell that gave none is NaN, or an empty field. What the device cannot have given at any level
+    counts as none.
+
     Args:
         image: The image that the chip was programmed from.
         path: NumPy file (.npy) of shape (cells,), or CSV with a column `reading`; where it also has
@@ -116,7 +121,7 @@ class MeasuredReadings:
     """
 
     def __init__(self, image: CellImage, path: Path | str, *, age_seconds: float = 0.0) -> None:
-        self._device = image.header.device
+        self._image, self._device = image, image.header.device
         self._age_seconds = float(age_seconds)
         self._path = Path(path)
         self._start: dict[str, int] = {}
@@ -127,6 +132,7 @@ class MeasuredReadings:
         self._values = measured_numbers(
             self._path,
             lambda region, cell: self._start[region] + cell if 0 <= cell < sizes[region] else -1,
+            image.header.cells,
         )
         if not (np.isfinite(age_seconds) and age_seconds >= 0):
             raise InputError(f"an age must be finite and at least 0 s, got {age_seconds}")
@@ -138,6 +144,11 @@ class MeasuredReadings:
             )
 
     @property
+    def _ages(self) -> tuple[float, ...]:
+        """Ages that the cells may have: a wrong one that was told is no reason to drop readings."""
+        return 0.0, self._age_seconds, self._image.header.ages.last
+
+    @property
     def age_seconds(self) -> float:
         """Age of the cells when they were measured, in seconds."""
         return self._age_seconds
@@ -146,28 +157,67 @@ class MeasuredReadings:
         """Return measured readings, converted to the device's axis."""
         first = self._start[region.label]
         values = self._values[first + start : first + stop]
-        try:
-            return self._device.reading_axis.from_unit(values).astype(np.float32)
-        except InputError as error:
-            raise InputError(f"{self._path}, cells from {first + start}: {error}") from None
+        return plausible_readings(values, self._device, self._ages)
+
+    def implausible(self) -> Implausible:
+        """Return how many readings are missing or cannot be, and what is likely wrong."""
+        regions = list(self._image.regions())
+        levels = [self._image.levels(region, 0, region.cells) for region in regions]
+        return implausible(self._values, self._device, self._ages, np.concatenate(levels))
+
+
+class CombinedReadings:
+    """Several readings of one chip at one age: the mean of those that each cell has.
+
+    Args:
+        parts: The readings, at least one.
+
+    Raises:
+        InputError: There is none, or their ages differ.
+    """
+
+    def __init__(self, parts: Sequence[Readings]) -> None:
+        ages = {each.age_seconds for each in parts}
+        if len(ages) != 1:
+            raise InputError(f"readings that are combined need one age, got {sorted(ages)} s")
+        self.parts = tuple(parts)
+
+    @property
+    def age_seconds(self) -> float:
+        """Age of the cells when they were read, in seconds."""
+        return self.parts[0].age_seconds
+
+    def read(self, region: Region, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the mean reading of cells start to stop; NaN where none gave one."""
+        total, count = np.zeros(stop - start), np.zeros(stop - start, np.int64)
+        for each in self.parts:
+            values = each.read(region, start, stop)
+            there = ~np.isnan(values)
+            total[there] += values[there]
+            count += there
+        mean = np.full(stop - start, np.nan, np.float32)
+        np.divide(total, count, out=mean, where=count > 0, casting="unsafe")
+        return mean
 
 
 Place = Callable[[str, int], int]
 """Where the reading of a cell of a region belongs; below 0 or a `KeyError` where there is none."""
 
 
-def measured_numbers(path: Path, place: Place) -> NDArray[Any]:
+def measured_numbers(path: Path, place: Place, cells: int) -> NDArray[Any]:
     """Return the numbers of a NumPy file (.npy), or of the column `reading` of a CSV file.
 
     Args:
         path: The file.
         place: Tells the places of lines that name their cell in the columns `region` and `cell`.
+        cells: How many numbers there should be: where the column is the only one, empty lines at
+            the end are cells that could not be read up to so many.
 
     Raises:
         InputError: The file is not readable or holds no numbers.
     """
     try:
-        values = _from_csv(path, place) if path.suffix.lower() == ".csv" else _from_npy(path)
+        values = _from_csv(path, place, cells) if path.suffix.lower() == ".csv" else _from_npy(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except InputError:
@@ -181,11 +231,16 @@ def measured_numbers(path: Path, place: Place) -> NDArray[Any]:
 
 
 def _from_npy(path: Path) -> NDArray[Any]:
-    # Unlike np.load, it takes no other kind of file, and leaves none open that is damaged.
-    return np.lib.format.open_memmap(path, mode="r")
+    # Unlike np.load, it takes no other kind of file. Mapping it finds out whether what its header
+    # claims is there; it is then read, since a file that is cut while mapped ends the process.
+    mapped = np.lib.format.open_memmap(path, mode="r")
+    shape, order, kind, start = mapped.shape, mapped.flags.fnc, mapped.dtype, mapped.offset
+    del mapped
+    values = np.fromfile(path, kind, int(np.prod(shape)), offset=start)
+    return values.reshape(shape, order="F" if order else "C")
 
 
-def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
+def _from_csv(path: Path, place: Place, cells: int) -> NDArray[np.float64]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
         header = [title.strip() for title in next(lines, [])]
@@ -193,12 +248,16 @@ def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
             raise InputError(f"{path}: expected a header line with a column named reading")
         column = header.index("reading")
         named = header.count("region") == header.count("cell") == 1
-        values, places = array("d"), array("q")
+        values, places, empty = array("d"), array("q"), 0
         for fields in lines:
             if not fields:
+                empty += len(header) == 1
                 continue
+            values.extend([math.nan] * empty)
+            empty = 0
             try:
-                values.append(float(fields[column]))
+                # An empty field is a cell that could not be read.
+                values.append(float(fields[column].strip() or "nan"))
             except (IndexError, ValueError):
                 raise InputError(
                     f"{path}, line {lines.line_num}: expected a number in column reading, "
@@ -207,6 +266,8 @@ def _from_csv(path: Path, place: Place) -> NDArray[np.float64]:
             if named:
                 cell = dict(zip(header, fields))
                 places.append(_place(place, cell, f"{path}, line {lines.line_num}"))
+        if len(values) < cells <= len(values) + empty:
+            values.extend([math.nan] * (cells - len(values)))
     return _placed(np.array(values, np.float64), np.array(places, np.int64), path, named)
 
 

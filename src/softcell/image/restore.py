@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.channel import Law, channel_of, law_of
-from softcell.codes.code import RUN_CELLS, StoredTensor
+from softcell.codes.code import Salvaged, StoredTensor
 from softcell.codes.families import FAMILIES, RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
 from softcell.codes.schemes import parse_scheme, schemes_that
 from softcell.durations import Ages, format_age
 from softcell.errors import DecodingError, FormatError, InputError
-from softcell.image.cell_image import STORE_RUN, CellImage
+from softcell.image.cell_image import CellImage
+from softcell.image.diagnosis import Diagnosis, diagnose
 from softcell.image.header import ImageHeader, ImageTensor
-from softcell.image.readings import Readings
-from softcell.image.word_checks import word_checks
+from softcell.image.readings import CombinedReadings, Readings
+from softcell.image.salvage import LostWeights, fill, lost_weights, numbers_left
+from softcell.image.store_reader import ReadReport, StoredBytes, StoreReader
 from softcell.progress import Progress
 from softcell.weights import TensorInfo, tensor_of_bytes
 
@@ -30,21 +32,6 @@ _MOST_THREADS = 16
 
 _LARGEST = {"F16": 65504.0, "BF16": float.fromhex("0x1.fep127")}
 """Largest finite number of the types that end below a bfloat16 range's end or float32."""
-
-
-@dataclass(frozen=True)
-class ReadReport:
-    """How the digital store fared.
-
-    Args:
-        frames: Code words read.
-        failed: Code words that could not be corrected, or were into what was not stored.
-        corrected: Bit errors corrected in those whose code found no more than it can correct.
-    """
-
-    frames: int = 0
-    failed: int = 0
-    corrected: int = 0
 
 
 class Restoration:
@@ -57,6 +44,9 @@ class Restoration:
             result does not depend on it.
         age_unknown: Decode by the average law over the image's span of ages, and not by the law of
             the readings' age.
+        salvage: Where code words failed, give what is left: a lost weight takes the mean of its row
+            or what `replacement` has of it.
+        replacement: Gives the values of a tensor, by its name, that stand in for lost ones.
 
     Raises:
         InputError: The image cannot be decoded so.
@@ -69,8 +59,12 @@ class Restoration:
         *,
         threads: int | None = None,
         age_unknown: bool = False,
+        salvage: bool = False,
+        replacement: Callable[[str], NDArray[Any]] | None = None,
     ) -> None:
         self._image, self._readings = image, readings
+        self._salvage, self._replacement = salvage, replacement
+        self._lost: dict[int, LostWeights] = {}
         if threads is not None and threads < 1:
             raise InputError(f"expected at least 1 thread, got {threads}")
         self._threads = threads or min(os.cpu_count() or 1, _MOST_THREADS)
@@ -80,18 +74,33 @@ class Restoration:
             if age_unknown
             else channel_of(device, readings.age_seconds)
         )
-        self._channel = self._reading.average
         self._regions = {region.index: region for region in image.regions()}
-        self._runs: dict[int, ReadReport] = {}
-        self._failed: dict[int, NDArray[np.bool_]] = {}
-        self._last: dict[int, NDArray[np.uint8]] = {}
+        sources = [readings, *(readings.parts if isinstance(readings, CombinedReadings) else ())]
+        self._store = StoreReader(image, sources, self._reading.average)
 
     @property
     def report(self) -> ReadReport:
         """The state of the code words read so far."""
-        runs = self._runs.values()
-        return ReadReport(
-            sum(r.frames for r in runs), sum(r.failed for r in runs), sum(r.corrected for r in runs)
+        lost = (self._lost[index] for index in sorted(self._lost))
+        return replace(self._store.report, lost=tuple(lost))
+
+    def diagnosis(self) -> Diagnosis:
+        """Compare the readings with what the image's levels let expect."""
+        return diagnose(self._image, self._readings, self._reading.average)
+
+    def why(self, found: Diagnosis) -> str:
+        """Return why code words failed, as far as a diagnosis of the readings tells it."""
+        planned = self._image.header.age_seconds
+        if found.cause is not None:
+            return found.cause
+        if self._readings.age_seconds > planned:
+            return (
+                f"the image was planned for an age of {format_age(planned)}, plan it for a higher "
+                "one with `softcell write --age`"
+            )
+        return (
+            "its cells are worse than those of the device that the image was written for, and "
+            "their readings do not tell why"
         )
 
     def tensors(self, progress: Progress | None = None) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -100,7 +109,7 @@ class Restoration:
         Floating-point tensors come as float32, others in their own type.
 
         Raises:
-            DecodingError: Side information of an analog tensor could not be corrected.
+            DecodingError: Code words failed on which a whole tensor hangs, and nothing is salvaged.
         """
         tensors = self._image.header.tensors
         for index, tensor in enumerate(tensors):
@@ -113,70 +122,52 @@ class Restoration:
         tensor = self._image.header.tensors[index]
         if tensor.info.size == 0:
             return _values(np.empty(0, np.uint8), tensor.info)
-        data, failed = self._stored(tensor)
-        if tensor.kind in FAMILIES:
-            values = self._coded(index, tensor, data, failed)
-        elif tensor.kind == RAW:
-            values = _values(data, tensor.info)
-        else:
-            values = NUMBER_FORMATS[tensor.kind].decode(data, tensor.info.shape)
-        if failed and values.dtype.kind == "f":
+        stored = self._stored(tensor)
+        values, lost = self._decoded(index, tensor, stored)
+        if stored.failed and values.dtype.kind == "f":
             # A code word that failed can make any bit pattern: keep the network's sums finite.
             np.nan_to_num(values, copy=False)
         largest = _LARGEST.get(tensor.info.dtype)
         if largest is not None:
             # A range ends at or above the largest weight, maybe beyond the tensor's own type.
             np.clip(values, -largest, largest, out=values)
+        if lost is not None and lost.any():
+            self._lost[index] = lost_weights(tensor.info.name, lost)
+            if self._replacement is not None:
+                values[lost] = self._replacement(tensor.info.name)[lost]
+            else:
+                fill(values, lost, tensor.info.rows)
         return values
 
-    def _stored(self, tensor: ImageTensor) -> tuple[NDArray[np.uint8], int]:
-        """Return a tensor's bytes in the store and the number of failed words that it touches."""
-        word = self._image.header.store.frame_bytes
-        run = STORE_RUN * word
-        first, last = tensor.offset // run, (tensor.offset + tensor.nbytes - 1) // run
-        out = np.empty(tensor.nbytes, np.uint8)
+    def _decoded(
+        self, index: int, tensor: ImageTensor, stored: StoredBytes
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Return the values of a tensor, and which are lost if the others are salvaged."""
+        shape, salvage = tensor.info.shape, self._salvage and bool(stored.lost)
+        if tensor.kind in FAMILIES:
+            values = self._coded(index, tensor, stored)
+            return values, np.isnan(values) if salvage else None
 
-        def fill(number: int) -> None:
-            data = self._run(number)
-            start = number * run - tensor.offset
-            piece = data[max(-start, 0) : tensor.nbytes - start]
-            out[max(start, 0) : max(start, 0) + len(piece)] = piece
+        def decode(data: NDArray[np.uint8]) -> NDArray[Any]:
+            if tensor.kind == RAW:
+                return _values(data, tensor.info)
+            return NUMBER_FORMATS[tensor.kind].decode(data, shape)
 
-        self._each(fill, range(first, last + 1))
-        words = np.concatenate([self._failed[number] for number in range(first, last + 1)])
-        start = tensor.offset - first * run
-        return out, int(words[start // word : -(-(start + tensor.nbytes) // word)].sum())
+        if salvage:
+            return numbers_left(stored.data, stored.lost, decode)
+        return decode(stored.data), None
 
-    def _run(self, number: int) -> NDArray[np.uint8]:
-        """Return the bytes of one run of code words; the last one decoded is kept."""
-        kept = self._last.get(number)
-        if kept is not None:
-            return kept
-        header = self._image.header
-        store = header.store
-        first = number * STORE_RUN * store.frame_bytes
-        size = min(STORE_RUN * store.frame_bytes, header.store_bytes - first)
-        start = store.cells(number * STORE_RUN * store.frame_bytes)
-        stop = start + store.cells(size)
-        region = self._regions[None]
-        bits = []
-        for at in range(start, stop, RUN_CELLS):
-            readings = self._readings.read(region, at, min(at + RUN_CELLS, stop))
-            bits.append(store.detect(self._channel, readings))
-        decoded = store.decode(np.concatenate(bits), size)
-        failed = decoded.failed
-        checks = self._image.word_checks(number * STORE_RUN, len(failed))
-        if checks is not None:
-            failed = word_checks(decoded.data, store.frame_bytes) != checks
-        self._failed[number] = failed
-        self._runs[number] = ReadReport(len(failed), int(failed.sum()), decoded.corrected)
-        self._last = {number: decoded.data}
-        return decoded.data
+    def _stored(self, tensor: ImageTensor) -> StoredBytes:
+        """Return a tensor's bytes in the store."""
+        data = np.empty(tensor.nbytes, np.uint8)
+        self._each(
+            lambda number: self._store.fill(number, tensor.offset, data),
+            self._store.runs(tensor.offset, tensor.nbytes),
+        )
+        return self._store.stored(tensor.offset, data)
 
-    def _coded(
-        self, index: int, tensor: ImageTensor, data: NDArray[np.uint8], failed: int
-    ) -> NDArray[np.float32]:
-        """Return a tensor in cells of its own; `data` is what the store has of it.
+    def _coded(self, index: int, tensor: ImageTensor, in_store: StoredBytes) -> NDArray[np.float32]:
+        """Return a tensor of a code from what the store has of it and from cells of its own.
 
         Raises:
             DecodingError: The side information contradicts itself or the image.
@@ -192,29 +183,33 @@ class Restoration:
         stored = StoredTensor(
             rows=tensor.info.rows,
             columns=tensor.info.columns,
-            data=data,
-            failed=failed,
+            data=in_store.data,
+            failed=in_store.failed,
+            lost=in_store.lost,
             cells=tensor.cells,
             readings=readings,
             design=self._image.design,
             law=self._reading,
             each=self._each,
         )
+        code = family.code_class()
         try:
-            return family.code_class().decode(stored).reshape(tensor.info.shape)
+            if self._salvage and in_store.lost:
+                if not isinstance(code, Salvaged):
+                    raise FormatError("it cannot do without them")
+                return code.salvage(stored).reshape(tensor.info.shape)
+            return code.decode(stored).reshape(tensor.info.shape)
         except FormatError as error:
             self._image.verify()  # a damaged file is told as such
-            reason = f"{failed} of its code words failed" if failed else str(error)
-            lost = "side information" if family.has_cells else "the stream"
-            remedy = (
-                "tell the decoder the age, or write the image for one that is not told"
-                if self._age_unknown
-                else f"the image is for an age of at most "
-                f"{format_age(self._image.header.age_seconds)}, for readings of this chip in the "
-                "unit of its device, and for cells that are no worse than that device"
-            )
+            if self._salvage and in_store.lost:
+                return np.full(tensor.info.shape, np.nan, np.float32)
+            what = "side information" if family.has_cells else "the stream"
+            failed, reason = in_store.failed, str(error)
+            if failed:
+                why = self.why(self.diagnosis())
+                reason = f"{failed} of its code words failed: {why}; --salvage restores the rest"
             raise DecodingError(
-                f"{lost} of tensor {tensor.info.name!r} is lost: {reason}; {remedy}"
+                f"{what} of tensor {tensor.info.name!r} is lost: {reason}"
             ) from None
 
     def _each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.allocate import Plan, TensorPlan
+from softcell.atomic_file import Target
 from softcell.codes.code import Block, Design, Mapped, Part
 from softcell.codes.families import RAW
 from softcell.codes.number.vector_formats import NUMBER_FORMATS
@@ -18,6 +18,7 @@ from softcell.errors import InputError
 from softcell.image.cell_image import MAPS, STORE, levels_section
 from softcell.image.container_writer import ContainerWriter
 from softcell.image.header import ImageHeader, ImageTensor
+from softcell.image.scrambling import scrambling_bytes
 from softcell.image.word_checks import CHECKS, word_checks
 from softcell.progress import Progress
 from softcell.weights import Weights
@@ -33,6 +34,7 @@ class _StoreWriter:
         self._waiting = np.empty(self._run, np.uint8)
         self._held = 0
         self._checks: list[NDArray[np.uint32]] = []
+        self._coded = 0
         self.written = 0
 
     def append(self, data: NDArray[np.uint8]) -> None:
@@ -53,7 +55,9 @@ class _StoreWriter:
 
     def _flush(self) -> None:
         data = self._waiting[: self._held]
-        self._container.append(STORE, self._store.encode(data))
+        coded = self._store.encode(data)
+        self._container.append(STORE, coded ^ scrambling_bytes(self._coded, len(coded)))
+        self._coded += len(coded)
         self._checks.append(word_checks(data, self._store.frame_bytes))
         self._held = 0
 
@@ -61,7 +65,7 @@ class _StoreWriter:
 def write_image(
     weights: Weights,
     plan: Plan,
-    path: Path | str,
+    path: Target,
     *,
     chip: str | None = None,
     progress: Progress | None = None,
@@ -71,7 +75,8 @@ def write_image(
     Args:
         weights: The network's tensors, as the plan was made for; each is read once.
         plan: The plan.
-        path: File to write. It appears when it is complete and not before.
+        path: File to write. It appears when it is complete and not before; an `AtomicFile` is
+            completed, and left to its owner.
         chip: The one chip that the levels are for, after a closed write loop; None for any.
         progress: Called after every tensor.
 
@@ -119,6 +124,7 @@ def write_image(
             tuple(tensors),
             chip,
             weights.metadata,
+            scrambled=True,
         )
         container.finish(header.metadata())
     return header

@@ -7,8 +7,15 @@ from softcell.exports import imported_on_use
 if TYPE_CHECKING:
     from softcell.network.network import Network, opened
     from softcell.network.plan import plan_network
-    from softcell.network.write import chips, write_network
+    from softcell.network.write import chips, write_network, write_network_and_chip
 else:
     __getattr__, __dir__ = imported_on_use(__name__)
 
-__all__ = ["Network", "chips", "opened", "plan_network", "write_network"]
+__all__ = [
+    "Network",
+    "chips",
+    "opened",
+    "plan_network",
+    "write_network",
+    "write_network_and_chip",
+]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from softcell.allocate import Plan
+from softcell.atomic_file import AtomicFile, Target, commit_together
 from softcell.errors import InputError
 from softcell.feedback.memory import Memory, SimulatedMemory
+from softcell.image.cell_image import CellImage
+from softcell.image.chip import write_chip
 from softcell.image.closed_loop import WrittenNetwork, write_closed_loop
 from softcell.image.header import ImageHeader
 from softcell.image.readings import simulated_chip
@@ -20,7 +25,7 @@ from softcell.progress import Progress
 def write_network(
     network: Network,
     plan: Plan,
-    path: Path | str,
+    path: Target,
     *,
     seed: int = 0,
     memory: Memory | None = None,
@@ -32,7 +37,7 @@ def write_network(
     Args:
         network: The network, its tensors in any order.
         plan: Its plan, which says how.
-        path: Image to write.
+        path: Image to write; an `AtomicFile` is completed, and left to its owner.
         seed: Which simulated chip it is written to in the feedback loop.
         memory: Where columns are programmed in that loop, if not on that chip.
         chip: Name of this memory, which alone the image is for.
@@ -67,6 +72,43 @@ def write_network(
             feedback=procedure.feedback,
             progress=progress,
         )
+
+
+def write_network_and_chip(
+    network: Network,
+    plan: Plan,
+    path: Path | str,
+    chip: Path | str,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ImageHeader:
+    """Write a network as it was planned, and keep the simulated chip of a seed that it is on.
+
+    Image and chip appear together or not at all.
+
+    Args:
+        network: The network, its tensors in any order.
+        plan: Its plan.
+        path: Image to write.
+        chip: File to keep the chip in.
+        seed: Which simulated chip.
+        progress: Called as the work goes on.
+
+    Raises:
+        InputError: As for `write_network`, or both names are one.
+    """
+    if os.path.realpath(path) == os.path.realpath(chip):
+        raise InputError(f"{path} is to hold the image; keep the chip under another name")
+    with ExitStack() as unfinished:
+        pair = [AtomicFile(path), AtomicFile(chip)]
+        for file in pair:
+            unfinished.callback(file.discard)
+        header, _ = write_network(network, plan, pair[0], seed=seed, progress=progress)
+        with CellImage(pair[0].temporary) as image:
+            write_chip(image, seed, pair[1], progress=progress)
+        commit_together(pair)
+    return header
 
 
 def chips(

@@ -191,4 +191,5 @@ def _mean(verdicts: list[Verdict]) -> Verdict:
         float(np.mean(drops)) if drops else None,
         float(np.mean([v.error for v in verdicts])),
         float(np.mean(divergences)) if divergences else None,
+        verdicts[0].guessing,
     )

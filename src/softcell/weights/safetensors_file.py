@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.atomic_file import AtomicFile
+from softcell.atomic_file import AtomicFile, Target
 from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
 from softcell.own_bytes import OwnBytes
@@ -153,7 +153,8 @@ class WeightsWriter:
     exception; an exception leaves nothing behind.
 
     Args:
-        path: File to write; one that exists is replaced.
+        path: File to write; one that exists is replaced. An `AtomicFile` is completed by `finish`,
+            and left to its owner.
         infos: The tensors, in the order in which `write` will be given them.
         metadata: Texts to keep in the file.
 
@@ -174,7 +175,7 @@ class WeightsWriter:
 
     def __init__(
         self,
-        path: Path | str,
+        path: Target,
         infos: Sequence[TensorInfo],
         metadata: Mapping[str, str] | None = None,
     ) -> None:
@@ -182,7 +183,8 @@ class WeightsWriter:
         header, self._offsets = layout(self._infos, metadata or {})
         self._written = 0
         self._finished = False
-        self._file = AtomicFile(path)
+        self._owned = not isinstance(path, AtomicFile)
+        self._file = path if isinstance(path, AtomicFile) else AtomicFile(path)
         self._file.write(header)
 
     def write(self, name: str, array: NDArray[Any]) -> None:
@@ -220,7 +222,9 @@ class WeightsWriter:
         if self._written < len(self._infos):
             missing = self._infos[self._written].name
             raise InputError(f"tensor {missing!r} was not written; write every one declared")
-        self._file.commit()
+        self._file.complete()
+        if self._owned:
+            self._file.commit()
         self._finished = True
 
     def __enter__(self) -> Self:
@@ -236,7 +240,8 @@ class WeightsWriter:
             if error is None and not self._finished:
                 self.finish()
         finally:
-            self._file.discard()
+            if self._owned:
+                self._file.discard()
 
 
 NetworkWeights = Path | str | Mapping[str, Any]

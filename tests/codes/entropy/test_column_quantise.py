@@ -94,7 +94,7 @@ def test_weights_off_the_grid_are_refused():
 def test_a_stream_of_an_unknown_format_is_refused():
     seen, _, trellis = quantised(gaussian(8, 8), np.ones(8, np.float32), 8)
     data = bytearray(encode_quantised(seen, np.ones(8, np.float32), trellis=trellis))
-    data[0] = (data[0] & 31) | (3 << 5)
+    data[0] = (data[0] & 31) | (5 << 5)
     with pytest.raises(FormatError, match="another version"):
         decode(bytes(data), (8, 8))
 

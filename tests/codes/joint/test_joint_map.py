@@ -79,7 +79,7 @@ def test_cells_that_are_written_and_read_give_the_expected_distortion(shape, cel
 
 def test_neither_a_value_nor_an_estimate_can_be_improved_alone():
     design = design_joint_map(CHANNEL, GAUSSIAN)
-    table = joint_map.joint_estimates(design, CHANNEL).astype(np.float64)
+    table = joint_map.joint_estimates(design, CHANNEL)[:-1, :-1].astype(np.float64)
     matrix = CHANNEL.matrix.reshape(256, TABLE_BINS, -1).sum(axis=2)
     a, b = matrix @ table @ matrix.T, matrix @ table**2 @ matrix.T
     cost = b[design.first, design.second] - 2 * design.values * a[design.first, design.second]
@@ -93,7 +93,7 @@ def test_neither_a_value_nor_an_estimate_can_be_improved_alone():
 def test_an_estimate_is_the_mean_of_the_values_that_give_its_readings():
     """The table against a plain average over many written and read weights."""
     design = design_joint_map(CHANNEL, GAUSSIAN)
-    table = joint_map.joint_estimates(design, CHANNEL)
+    table = joint_map.joint_estimates(design, CHANNEL)[:-1, :-1]
     rng = np.random.default_rng(3)
     steps = rng.choice(STEPS, 400_000, p=design.density)
     pair = []

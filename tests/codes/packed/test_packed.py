@@ -82,7 +82,11 @@ class TestMap:
     def test_estimates_are_not_biased(self, values):
         # The mean of value times estimate is that of the squared estimate: a posterior mean.
         found, law = packed_map(LAW, values), LAW
-        table = packed_estimates(found, law)
+        table = (
+            packed_estimates(found, law)[..., :-1]
+            if values == 1
+            else packed_estimates(found, law)[:-1]
+        )
         points = (np.arange(found.levels.shape[0]) + 0.5) * 2 / found.levels.shape[0] - 1
         each = table.T if values == 2 else table
         mean, square = each @ law.matrix.T, each**2 @ law.matrix.T

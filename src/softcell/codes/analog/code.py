@@ -20,6 +20,7 @@ from softcell.codes.code import (
     Part,
     StoredTensor,
     require_each_row,
+    salvaged_bytes,
 )
 from softcell.compiled import compiled
 from softcell.errors import InputError
@@ -107,6 +108,15 @@ class AnalogCode:
 
         stored.each(decode, _runs(side.code, side.classes, row_cells))
         return out
+
+    @classmethod
+    def salvage(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights whose signs are there, if nothing else is lost."""
+        from softcell.codes.analog.side_information import decode_side
+
+        side = decode_side(stored.data, (stored.rows, stored.columns))
+        signs = -(-int(np.count_nonzero(side.classes)) // 8) if side.code.sign else 0
+        return salvaged_bytes(cls, stored, len(stored.data) - signs)
 
     def columns(self, rows: NDArray[np.float32], design: Design) -> ColumnCodec:
         """Return how columns become levels."""
@@ -217,7 +227,8 @@ def decode_rows(
     """Return the weights of some rows, estimated from their cells' readings.
 
     Args:
-        readings: Readings in the order of `encode_rows`, shape (cells,).
+        readings: Readings in the order of `encode_rows`, shape (cells,). A missing one (NaN) is
+            left out of the average; a weight without any takes the middle of its range.
         classes: Classes of the weights, shape (rows, columns).
         negative: 1 for a negative weight, same shape; only read where signs are stored apart.
         code: The tensor's code.
@@ -312,10 +323,17 @@ def _decode(readings, classes, negative, cells, positions, low, inverse, scale, 
                 continue
             count = cells[i, kind - 1]
             total = np.float32(0.0)
+            seen = 0
             for _ in range(count):
-                total += readings[at]
+                if not np.isnan(readings[at]):
+                    total += readings[at]
+                    seen += 1
                 at += 1
-            place = (total / np.float32(count) - low) * inverse
+            if seen == 0:
+                middle = np.float32(scale[kind - 1, 0] + 0.5 * scale[kind - 1, 1])
+                out[i, j] = -middle if sign and negative[i, j] else middle
+                continue
+            place = (total / np.float32(seen) - low) * inverse
             place = min(max(place, np.float32(0.0)), np.float32(last))
             k = min(int(place), last - 1)
             left = positions[kind - 1, k]

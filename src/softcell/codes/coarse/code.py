@@ -14,7 +14,15 @@ from softcell.channel import Law, gray_index, gray_label
 from softcell.codes.coarse import design as maps
 from softcell.codes.coarse.columns import CoarseColumns
 from softcell.codes.coarse.design import coarse_map
-from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
+from softcell.codes.code import (
+    RUN_CELLS,
+    Block,
+    Design,
+    Part,
+    StoredTensor,
+    require_each_row,
+    salvaged_bytes,
+)
 from softcell.codes.maps.source import SHAPES
 from softcell.codes.maps.stored_maps import Maps, maps_of, pack_map
 from softcell.codes.row_counts import ByteReader, decode_counts, encode_counts, leads
@@ -76,12 +84,13 @@ class CoarseCode:
         if len(packed) != (-(-code.coarse_bits(columns) // 8) if code.protected else 0):
             raise FormatError(f"it holds {len(packed)} bytes of coarse bits")
         width = store.bits_per_symbol
-        stream = np.empty(coarse * width, np.uint8)
+        stream, unread = np.empty((2, coarse * width), np.uint8)
 
         def detect(start: int) -> None:
             stop = min(start + RUN_CELLS, coarse)
-            bits = store.detect(law.average, stored.read(start, stop))
-            stream[start * width : stop * width] = bits
+            readings, place = stored.read(start, stop), slice(start * width, stop * width)
+            stream[place] = store.detect(law.average, readings)
+            unread[place] = np.repeat(np.isnan(readings), width)
 
         if code.protected:
             stream = np.unpackbits(packed, count=code.coarse_bits(columns))
@@ -99,7 +108,16 @@ class CoarseCode:
             out[first:last] = decode_fine(values, part, code, tables, law.bins, first)
 
         stored.each(place, range(0, rows, step))
+        if unread.any():
+            # Without its robust cells nothing is known of a weight: the mean of all.
+            out[decode_parts(unread, code, columns) > 0] = 0
         return out
+
+    @classmethod
+    def salvage(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights whose protected bits are there."""
+        _, packed = decode_coarse_side(stored.data, stored.rows)
+        return salvaged_bytes(cls, stored, len(stored.data) - len(packed))
 
     def columns(self, rows: NDArray[np.float32], design: Design) -> CoarseColumns:
         """Return how the columns of fine cells become levels."""

@@ -161,12 +161,15 @@ def estimates(design: CoarseToFineMap, law: Law) -> NDArray[np.float32]:
             decoder that is not told which.
 
     Returns:
-        Posterior means, shape (2**bits, R), in units of the source's deviation.
+        Posterior means, shape (2**bits, R + 1), in units of the source's deviation; the last is
+        for a missing reading.
     """
     parts = 2**design.bits
     symbols = design.parts.astype(np.int64) * len(law.levels) + design.levels
     mass, moment = _moments(symbols, design.density, design.values, parts, len(law.levels))
-    return _posterior(mass, moment, law.matrix).astype(np.float32)
+    read = _posterior(mass, moment, law.matrix)
+    missing = _posterior(mass, moment, np.ones((len(law.levels), 1)))
+    return np.concatenate([read, missing], axis=1).astype(np.float32)
 
 
 @compiled()

@@ -38,6 +38,7 @@ from softcell.codes.entropy.index_models import (
     reciprocals,
     sign_rates,
 )
+from softcell.codes.entropy.sign_kernels import agreements
 from softcell.codes.entropy.trellis import Trellis
 from softcell.errors import FormatError, InputError
 
@@ -62,13 +63,16 @@ _SCALAR = Trellis()
 _NO_CLASSES = np.empty((1, 0), np.uint8)
 
 
-def encode_indices(indices: NDArray[np.int32], *, trellis: Trellis = _SCALAR) -> bytes:
+def encode_indices(
+    indices: NDArray[np.int32], *, trellis: Trellis = _SCALAR, start: int = 0
+) -> bytes:
     """Code indices to bytes.
 
     Args:
         indices: Shape (rows, columns), each above -2^31. Rows that belong together (a filter's
             weights) and columns that do (an input's) are what the contexts look at.
         trellis: The trellis that the indices follow, if any.
+        start: State in which their paths through it begin.
 
     Returns:
         The stream, always the same for the same indices.
@@ -81,7 +85,7 @@ def encode_indices(indices: NDArray[np.int32], *, trellis: Trellis = _SCALAR) ->
         >>> decode_indices(stream, (2, 3)).tolist()
         [[0, -1, 2], [0, 1, 5]]
     """
-    return trace_indices(indices, trellis=trellis)[0]
+    return trace_indices(indices, trellis=trellis, start=start)[0]
 
 
 def trace_indices(
@@ -89,6 +93,7 @@ def trace_indices(
     *,
     trellis: Trellis = _SCALAR,
     classes: NDArray[np.uint8] = _NO_CLASSES,
+    start: int = 0,
 ) -> tuple[bytes, Models]:
     """Code indices and return, beside the stream, the models as they are at its end.
 
@@ -106,15 +111,15 @@ def trace_indices(
     indices = np.ascontiguousarray(indices)
     mean = mean_code(float(np.abs(indices).mean(dtype=np.float64)))
     lag = _strongest_lag(indices)
-    coder = _Coder(indices, mean, lag, trellis, classes)
+    coder = _Coder(indices, mean, lag, trellis, classes, start)
     data = b"".join(coder.encoded())
     return bytes([mean, lag]) + _number(len(data)) + data, coder.models
 
 
 def decode_indices(
-    data: bytes, shape: tuple[int, int], *, trellis: Trellis = _SCALAR
+    data: bytes, shape: tuple[int, int], *, trellis: Trellis = _SCALAR, start: int = 0
 ) -> NDArray[np.int32]:
-    """Decode what `encode_indices` made, given the same shape and trellis.
+    """Decode what `encode_indices` made, given the same shape, trellis and state.
 
     Returns:
         Indices, int32, shape (rows, columns).
@@ -127,6 +132,42 @@ def decode_indices(
         if data:
             raise FormatError(f"expected no bytes for indices of shape {shape}, not {len(data)}")
         return np.zeros(shape, np.int32)
+    coder, body = _decoder(data, shape, trellis, start)
+    coder.decode(body)
+    return coder.indices
+
+
+def decode_beginning(
+    data: bytes, shape: tuple[int, int], whole: int, *, trellis: Trellis = _SCALAR, start: int = 0
+) -> NDArray[np.int32]:
+    """Decode the first rows of a stream of which bytes are lost.
+
+    Args:
+        data: The stream, its bytes from `whole` on of any value.
+        shape: Rows and columns, at least one of each.
+        whole: Number of its first bytes that are what was written.
+        trellis: The trellis that the indices follow.
+        start: State in which their paths through it begin.
+
+    Returns:
+        Those rows that hang on these bytes alone, shape (rows from 0 on, columns).
+    """
+    try:
+        coder, body = _decoder(data, shape, trellis, start)
+    except FormatError:
+        return np.zeros((0, shape[1]), np.int32)
+    rows = coder.decode_beginning(body, whole - (len(data) - len(body)))
+    return coder.indices[:rows]
+
+
+def _decoder(
+    data: bytes, shape: tuple[int, int], trellis: Trellis, start: int
+) -> tuple[_Coder, NDArray[np.uint8]]:
+    """Return what decodes a stream, and its bytes.
+
+    Raises:
+        FormatError: The stream's header is wrong, or it is too short for its indices.
+    """
     size, begin = _extent(data)
     if begin + size != len(data):
         raise FormatError(
@@ -146,8 +187,7 @@ def decode_indices(
     except MemoryError:
         raise FormatError(f"indices of shape {shape} need more memory than there is") from None
     body = np.frombuffer(data, np.uint8, offset=begin).copy()
-    _Coder(indices, mean, lag, trellis, _NO_CLASSES).decode(body)
-    return indices
+    return _Coder(indices, mean, lag, trellis, _NO_CLASSES, start), body
 
 
 def stream_size(data: bytes) -> int:
@@ -198,8 +238,9 @@ class _Coder:
         lag: int,
         trellis: Trellis,
         classes: NDArray[np.uint8],
+        start: int,
     ) -> None:
-        self._indices, self._lag, self._classes = indices, lag, classes
+        self.indices, self._lag, self._classes = indices, lag, classes
         self._transitions, self._by_column = trellis.transitions, trellis.by_column
         self.models = initial_models(trellis.quantisers)
         self._tables = (*class_tables(), reciprocals(), logistic(), sign_rates())
@@ -208,12 +249,12 @@ class _Coder:
         self._counters[MEAN] = code_mean(mean)
         columns = indices.shape[1]
         self._column_average = np.full(columns, code_mean(mean), np.int64)
-        self._states = np.zeros(columns if trellis.by_column else 1, np.int64)
+        self._states = np.full(columns if trellis.by_column else 1, start, np.int64)
 
     def encoded(self) -> Iterator[bytes]:
         """Encode the indices and yield the bytes that they take."""
         data = np.empty(_RUN + MARGIN, np.uint8)
-        while self._counters[AT] < self._indices.size:
+        while self._counters[AT] < self.indices.size:
             self._run(False, data)
             yield data[: self._counters[POSITION]].tobytes()
             self._counters[POSITION] = 0
@@ -226,23 +267,40 @@ class _Coder:
         Raises:
             FormatError: They do not end with the indices.
         """
-        self._interval[2] = int.from_bytes(data[:_STATE_BYTES].tobytes().ljust(8, b"\0"), "big")
-        self._counters[POSITION] = _STATE_BYTES
+        self._begin(data)
         taken = 0
-        while self._counters[AT] < self._indices.size and taken <= data.size:
+        while self._counters[AT] < self.indices.size and taken <= data.size:
             self._run(True, data)
             taken = int(self._counters[POSITION]) - _STATE_BYTES
         taken += int(self._interval[0] != 0)
         if taken != data.size:
             raise FormatError(
                 f"index stream of {data.size} bytes ends at byte {taken} for shape "
-                f"{self._indices.shape}: it is damaged, or its shape is another"
+                f"{self.indices.shape}: it is damaged, or its shape is another"
             )
 
-    def _run(self, decoding: bool, data: NDArray[np.uint8]) -> None:
+    def decode_beginning(self, data: NDArray[np.uint8], whole: int) -> int:
+        """Decode from bytes of which the first are whole; return how many rows hang on them."""
+        self._begin(data)
+        rows, columns = self.indices.shape
+        for row in range(rows):
+            end = (row + 1) * columns
+            while self._counters[AT] < end and self._counters[POSITION] <= whole:
+                self._run(True, data, end)
+            if self._counters[POSITION] > whole:
+                return row
+        return int(rows)
+
+    def _begin(self, data: NDArray[np.uint8]) -> None:
+        """Look at the first bytes."""
+        self._interval[2] = int.from_bytes(data[:_STATE_BYTES].tobytes().ljust(8, b"\0"), "big")
+        self._counters[POSITION] = _STATE_BYTES
+
+    def _run(self, decoding: bool, data: NDArray[np.uint8], end: int | None = None) -> None:
+        end = self.indices.size if end is None else end
         code_indices(
             decoding,
-            self._indices,
+            self.indices,
             data,
             self._lag,
             self._transitions,
@@ -254,7 +312,7 @@ class _Coder:
             self._counters,
             self._column_average,
             self._states,
-            min(int(self._counters[AT]) + _RUN, self._indices.size),
+            min(int(self._counters[AT]) + _RUN, end),
         )
 
 
@@ -264,9 +322,5 @@ def _strongest_lag(indices: NDArray[np.int32]) -> int:
     In a convolution's rows, where taps follow each other, that is the width of its kernel.
     """
     signs = np.sign(indices[: max(_LAG_SAMPLE // indices.shape[1], 1)]).astype(np.int8)
-    best, chosen = 0, 2
-    for lag in range(2, min(_LARGEST_LAG, indices.shape[1] - 1) + 1):
-        agreement = abs(int((signs[:, lag:] * signs[:, :-lag]).sum(dtype=np.int64)))
-        if agreement > best:
-            best, chosen = agreement, lag
-    return chosen
+    found = np.abs(agreements(signs, min(_LARGEST_LAG, indices.shape[1] - 1)))
+    return max(int(found.argmax()), 2) if found.size else 2

@@ -1,15 +1,15 @@
 """Entropy-coded quantisation: a matrix of weights to a self-contained stream of bytes and back.
 
-Layout of a stream, formats 1 and 2:
+Layout of a stream, formats 1 to 4:
 
     byte 0       bits 0-2: trellis (place in `trellis.STATES`); bit 3: a step for each row;
                  bit 4: reconstruction offsets; bits 5-7: format, 2 if every column has a path of
-                 its own through the trellis, else 1
+                 its own through the trellis, else 1; 4 and 3 likewise if it is in stretches
     2 bytes      step, bfloat16, little-endian
     3 bytes      offsets, int8, if there are any
     n bytes      the rows' steps, if they have their own: eighths of octaves above the step, as an
                  index stream of shape (1, rows)
-    the rest     the index stream
+    the rest     the index stream, or stretches as `stretches` has them
 
 The number of weights is not in the stream: whoever has it knows the tensor's shape.
 """
@@ -17,20 +17,29 @@ The number of weights is not in the stream: whoever has it knows the tensor's sh
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softcell.bfloat16 import expand, round_up
 from softcell.codes.entropy.column_quantise import indices_of
-from softcell.codes.entropy.index_coding import decode_indices, encode_indices, stream_size
+from softcell.codes.entropy.index_coding import (
+    decode_beginning,
+    decode_indices,
+    encode_indices,
+    stream_size,
+)
 from softcell.codes.entropy.quantise import PASSES, dequantise, quantise
+from softcell.codes.entropy.stretches import Stretch, encode_stretches, stretches
 from softcell.codes.entropy.trellis import STATES, Trellis
 from softcell.codes.entropy.trellis_kernels import OFFSETS
 from softcell.codes.row_counts import ByteReader
 from softcell.errors import FormatError, InputError
 
 _BY_ROW, _BY_COLUMN = 1, 2  # formats
+_IN_STRETCHES = 2  # added to either
 _ROW_STEPS = 1 << 3
 _OFFSETS = 1 << 4
 # Steps of rows are this many to an octave, over at most so many octaves.
@@ -49,6 +58,9 @@ _EIGHTHS = np.array(
         1.8340080864093424,
     ]
 )
+
+HEADER = 3
+"""Bytes before the offsets."""
 
 SCALAR = Trellis()
 
@@ -99,7 +111,7 @@ def encode(
         trellis=trellis,
         passes=passes,
     )
-    return _stream(base, eighths, trellis, quantised.offsets, quantised.stream)
+    return _stream(base, eighths, trellis, quantised.offsets, quantised.indices, quantised.stream)
 
 
 def encode_quantised(
@@ -122,7 +134,7 @@ def encode_quantised(
     by_row = np.broadcast_to(_row_steps(base, eighths), (len(weights),))
     indices = indices_of(weights, by_row, trellis)
     stream = encode_indices(indices, trellis=trellis)
-    return _stream(base, eighths, trellis, np.zeros(OFFSETS, np.int8), stream)
+    return _stream(base, eighths, trellis, np.zeros(OFFSETS, np.int8), indices, stream)
 
 
 def _stream(
@@ -130,10 +142,13 @@ def _stream(
     eighths: NDArray[np.int32] | None,
     trellis: Trellis,
     offsets: NDArray[np.int8],
-    indices: bytes,
+    indices: NDArray[np.int32],
+    whole: bytes,
 ) -> bytes:
-    """Put a stream together."""
+    """Put a stream together of what its indices are in one stream."""
     form = _BY_COLUMN if trellis.by_column else _BY_ROW
+    cut = encode_stretches(indices, trellis, whole)
+    form += _IN_STRETCHES if cut is not None else 0
     head = STATES.index(trellis.states) | (form << 5)
     parts = [struct.pack("<H", int(base[0]))]
     if offsets.any():
@@ -142,7 +157,7 @@ def _stream(
     if eighths is not None:
         head |= _ROW_STEPS
         parts.append(encode_indices(eighths[None, :]))
-    return b"".join([bytes([head]), *parts, indices])
+    return b"".join([bytes([head]), *parts, whole if cut is None else cut])
 
 
 def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -155,14 +170,78 @@ def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
         FormatError: The stream is truncated, of another format, or does not end where weights of
             this shape do. An altered stream may instead decode to other weights: protect it.
     """
+    out = np.empty(shape, np.float32)
+    found = _parsed(data, shape)
+    for each in found.stretches:
+        indices = decode_indices(each.data, each.shape, trellis=found.trellis, start=each.start)
+        out[each.place] = dequantise(
+            indices, found.steps[each.place[0]], found.offsets, found.trellis, each.start
+        )
+    return out
+
+
+def salvage(
+    data: bytes, shape: tuple[int, int], lost: Iterable[tuple[int, int]]
+) -> NDArray[np.float32]:
+    """Decode what does not hang on lost bytes: of each stretch the rows before the first of them.
+
+    Args:
+        data: The stream.
+        shape: Rows and columns.
+        lost: Runs of lost bytes, from and to.
+
+    Returns:
+        Weights, shape (rows, columns), NaN where they are lost.
+
+    Raises:
+        FormatError: All of them are.
+    """
+    out = np.full(shape, np.nan, np.float32)
+    found, runs = _parsed(data, shape), sorted(lost)
+    if runs and runs[0][0] < found.stretches[0].offset:
+        raise FormatError("the beginning of its stream is lost")
+    for each in found.stretches:
+        end = each.offset + len(each.data)
+        inside = [max(a, each.offset) for a, b in runs if a < end and b > each.offset]
+        if inside:
+            whole = min(inside) - each.offset
+            indices = decode_beginning(
+                each.data, each.shape, whole, trellis=found.trellis, start=each.start
+            )
+        else:
+            indices = decode_indices(each.data, each.shape, trellis=found.trellis, start=each.start)
+        known, steps = out[each.place][: len(indices)], found.steps[each.place[0]]
+        known[:] = dequantise(
+            indices, steps[: len(indices)], found.offsets, found.trellis, each.start
+        )
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Parsed:
+    """A stream before its indices are decoded."""
+
+    trellis: Trellis
+    steps: NDArray[np.float32]
+    offsets: NDArray[np.int8]
+    stretches: tuple[Stretch, ...]
+
+
+def _parsed(data: bytes, shape: tuple[int, int]) -> _Parsed:
+    """Return what a stream says of its weights.
+
+    Raises:
+        FormatError: It is truncated or of another format.
+    """
     reader = ByteReader(data, "weights stream")
     head = reader.take(1, "header")[0]
-    if head >> 5 not in (_BY_ROW, _BY_COLUMN) or (head & 7) >= len(STATES):
+    form, number = head >> 5, head & 7
+    if not 1 <= form <= _BY_COLUMN + _IN_STRETCHES or number >= len(STATES):
         raise FormatError(
-            f"weights stream begins with byte {head:#04x}, which is no header of format "
-            f"{_BY_ROW} or {_BY_COLUMN}: it is damaged or was written by another version"
+            f"weights stream begins with byte {head:#04x}, which is no header of format {_BY_ROW} "
+            f"to {_BY_COLUMN + _IN_STRETCHES}: it is damaged or was written by another version"
         )
-    trellis = Trellis(STATES[head & 7], by_column=head >> 5 == _BY_COLUMN)
+    trellis = Trellis(STATES[number], by_column=form % 2 == 0)
     base = np.frombuffer(reader.take(2, "step"), "<u2").astype(np.uint16)
     step = float(expand(base)[0])
     if not (np.isfinite(step) and step > 0):
@@ -177,8 +256,12 @@ def decode(data: bytes, shape: tuple[int, int]) -> NDArray[np.float32]:
         if eighths.size and not 0 <= eighths.min() <= eighths.max() <= _PER_OCTAVE * _OCTAVES:
             raise FormatError("weights stream has steps of rows out of range: it is damaged")
     steps = np.broadcast_to(_row_steps(base, eighths), (shape[0],))
-    indices = decode_indices(reader.ahead(), shape, trellis=trellis)
-    return dequantise(indices, steps, offsets, trellis)
+    rest, every = reader.ahead(), (slice(0, shape[0]), slice(0, shape[1]))
+    begin = len(data) - len(rest)
+    parts = [Stretch(every, 0, rest, begin)]
+    if form > _IN_STRETCHES:
+        parts = list(stretches(rest, begin, shape, trellis))
+    return _Parsed(trellis, steps, offsets, tuple(parts))
 
 
 def stored_steps(steps: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -77,15 +77,28 @@ class Trellis:
         # Bits 1, 2, ... of the polynomials enter at bits 0, 1, ... of the shifted state.
         return (state >> 1) ^ (quantiser * (h0 >> 1)) ^ (parity * (h1 >> 1))
 
-    def quantiser_of(self, indices: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Return every index's quantiser, 0 or 1, for indices of shape (rows, columns)."""
+    def quantiser_of(self, indices: NDArray[np.int32], start: int = 0) -> NDArray[np.uint8]:
+        """Return every index's quantiser, 0 or 1, for indices of shape (rows, columns).
+
+        Their paths begin in the state `start`.
+        """
+        return self._walked(indices, start)[0]
+
+    def state_after(self, indices: NDArray[np.int32], start: int = 0) -> int:
+        """Return the state in which the one path along all rows of some indices ends."""
+        return int(self._walked(indices, start)[1][0])
+
+    def _walked(
+        self, indices: NDArray[np.int32], start: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return every index's quantiser, and the state in which each path ends."""
         out = np.zeros(indices.shape, np.uint8)
+        states = np.full(indices.shape[1] if self.by_column else 1, start, np.int64)
         if self.states > 1:
-            states = np.zeros(indices.shape[1] if self.by_column else 1, np.int64)
             for rows in row_runs(indices.shape):
                 part = np.ascontiguousarray(indices[rows])
                 walk(part, self.transitions, self.by_column, states, out[rows])
-        return out
+        return out, states
 
 
 def row_runs(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from softcell.bfloat16 import ceiling, expand, round_up
 from softcell.channel import Channel
-from softcell.codes.code import RUN_CELLS, Block, Design, Part, StoredTensor, require_each_row
+from softcell.codes.code import (
+    RUN_CELLS,
+    Block,
+    Design,
+    Part,
+    StoredTensor,
+    require_each_row,
+    salvaged_bytes,
+)
 from softcell.codes.entropy.index_coding import decode_indices, encode_indices, stream_size
 from softcell.codes.store.modulation import Modulation, design_modulation
 from softcell.errors import FormatError, InputError
@@ -134,6 +142,14 @@ class FixedLengthCode:
         stored.each(detect, range(0, cells, RUN_CELLS))
         bits = np.unpackbits(packed, count=protected)
         return decode_weights(bits, ratios, code, stored.columns, modulation)
+
+    @classmethod
+    def salvage(cls, stored: StoredTensor) -> NDArray[np.float32]:
+        """Return the weights whose protected bits are there."""
+        if any(start == 0 for start, _ in stored.lost):
+            raise FormatError("its side information is lost")
+        _, packed = decode_side(stored.data, stored.rows)
+        return salvaged_bytes(cls, stored, len(stored.data) - len(packed))
 
     def raw_bits(self, columns: int) -> int:
         """Return the number of raw bits of the tensor."""

@@ -178,7 +178,7 @@ def encode_joint(rows: NDArray[np.float32], code: JointCode, law: Law) -> NDArra
 def joint_tables(code: JointCode, design: Law | Maps, at_reading: Law) -> Tables:
     """Return the estimates by number of cells, for cells read under the second law.
 
-    A table of one cell has shape (1, READINGS), one of two (TABLE_BINS, TABLE_BINS).
+    A table of one cell has shape (1, READINGS + 1), one of two (TABLE_BINS + 1, TABLE_BINS + 1).
 
     Args:
         code: The tensor's code.

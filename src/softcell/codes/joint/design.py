@@ -25,7 +25,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.channel import AgedChannel, Law, constellation
+from softcell.channel import AgedChannel, Law, constellation, with_missing
 from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
 from softcell.codes.maps.source import SHAPES, STEPS, source_density
@@ -138,10 +138,11 @@ def joint_estimates(design: JointMap, law: Law) -> NDArray[np.float32]:
     Over several ages it is the estimate of a decoder that is not told which.
 
     Returns:
-        Posterior means, shape (TABLE_BINS, TABLE_BINS), in units of the source's deviation.
+        Posterior means, shape (TABLE_BINS + 1, TABLE_BINS + 1), in units of the source's
+        deviation; the last of each axis is for a missing reading.
     """
     symbols = design.first.astype(np.int64) * len(law.levels) + design.second
-    cells = _Cells(_merged(law.matrices, TABLE_BINS), told=False)
+    cells = _Cells(with_missing(_merged(law.matrices, TABLE_BINS)), told=False)
     table: NDArray[np.float64] = cells.estimates(symbols, design.density, design.values)[0]
     return table.astype(np.float32)
 

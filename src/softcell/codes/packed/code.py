@@ -224,14 +224,14 @@ class PackedCodec:
         """Return the weights of columns.
 
         Args:
-            readings: Shape (columns, column_cells).
+            readings: Shape (columns, column_cells); NaN for one that is missing.
             law: The law at the readings' age.
 
         Returns:
             Shape (rows, columns).
         """
         code, columns, robust = self.code, len(readings), len(self.code.robust)
-        digits = self._digits(readings[:, :robust], law)
+        digits, unread = self._digits(readings[:, :robust], law), np.isnan(readings[:, :robust])
         bins = law.bins(readings[:, robust:])
         values = np.zeros((code.rows, columns), np.float32)
         at = 0
@@ -245,7 +245,11 @@ class PackedCodec:
             for digit in range(number):
                 part = part << self._width | digits[:, self._first[number][:, digit]]
             place = bins[:, at + self._last[number]]
-            values[rows] = self._estimates(self._maps[number], law)[part, place].T
+            found = self._estimates(self._maps[number], law)[part, place]
+            if number:
+                # Without one of its digits nothing is known of a weight: the mean of all.
+                found[unread[:, self._first[number]].any(axis=2)] = 0
+            values[rows] = found.T
         values *= code.reach[:, None]
         return values
 

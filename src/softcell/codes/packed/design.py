@@ -147,12 +147,19 @@ def packed_estimates(design: PackedMap, law: Law) -> NDArray[np.float32]:
     """Return what each reading stands for, in cells of this law.
 
     Returns:
-        Posterior means, shape (parts, bins) for one value, (bins, values) for several.
+        Posterior means, shape (parts, bins + 1) for one value, (bins + 1, values) for several; the
+        last bin is that of a missing reading.
     """
     points = _points(design.values, GRID[design.values])
     symbols = design.part.reshape(-1).astype(np.int64) * len(law.levels)
     symbols += design.levels.reshape(-1)
-    found = _posterior(symbols, points, design.parts, law.matrix)
+    found = np.concatenate(
+        [
+            _posterior(symbols, points, design.parts, matrix)
+            for matrix in (law.matrix, np.ones((len(law.levels), 1)))
+        ],
+        axis=2,
+    )
     return (found[:, 0] if design.values == 1 else found[0].T).astype(np.float32)
 
 

@@ -125,9 +125,12 @@ class DigitalStore:
         return by_label[symbols]
 
     def detect(self, channel: Channel, readings: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the most likely bits of each reading, shape (readings * bits_per_symbol,)."""
-        best = decisions(channel.matrix[list(self.indices)])
-        label = self.labels[best][channel.bins(readings)]
+        """Return the most likely bits of each reading, shape (readings * bits_per_symbol,).
+
+        A reading that is missing (NaN) is taken for the first of the levels.
+        """
+        best = np.append(decisions(channel.matrix[list(self.indices)]), 0)
+        label: NDArray[np.uint8] = self.labels[best][channel.bins(readings)]
         if self.bits_per_symbol == 1:
             return label
         bits = np.empty(2 * len(label), np.uint8)

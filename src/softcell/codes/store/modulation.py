@@ -15,6 +15,7 @@ from softcell.channel import (
     gray_label,
     log_likelihood_ratios,
     mutual_information,
+    with_missing,
 )
 from softcell.codes.store.ldpc import in_steps
 from softcell.errors import InputError
@@ -124,12 +125,10 @@ class Modulation:
             readings: Readings, shape (cells,).
 
         Returns:
-            Ratios in steps of 0.25, clipped to +-100, shape (cells * bits_per_symbol,).
-
-        Raises:
-            InputError: A reading is NaN.
+            Ratios in steps of 0.25, clipped to +-100, shape (cells * bits_per_symbol,); 0 where a
+            reading is missing (NaN).
         """
-        rows = channel.matrix[list(self.indices)]
+        rows = with_missing(channel.matrix[list(self.indices)])
         table = in_steps(log_likelihood_ratios(rows, label_bits(self.labels))).T
         # `take` is five times as fast as an index on rows so short.
         return np.take(np.ascontiguousarray(table), channel.bins(readings), axis=0).reshape(-1)

@@ -1,0 +1,31 @@
+"""Files of measurements: what stands in them, and what their columns are."""
+
+from softcell.devices.measurements.columns import Columns, choose_columns
+from softcell.devices.measurements.levels import grouped_inputs
+from softcell.devices.measurements.numbers import column_numbers, split_unit
+from softcell.devices.measurements.readings import Readings, usable_readings
+from softcell.devices.measurements.statistics import (
+    Statistics,
+    explained,
+    separation,
+    statistics,
+)
+from softcell.devices.measurements.table import Table, read_table
+from softcell.devices.measurements.unused import felt_columns
+
+__all__ = [
+    "Columns",
+    "Readings",
+    "Statistics",
+    "Table",
+    "choose_columns",
+    "column_numbers",
+    "explained",
+    "felt_columns",
+    "grouped_inputs",
+    "read_table",
+    "separation",
+    "split_unit",
+    "statistics",
+    "usable_readings",
+]
