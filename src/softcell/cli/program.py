@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ from softcell.cli.options import (
     JsonFlag,
     SensitivityOption,
 )
-from softcell.cli.output import require_writable
+from softcell.cli.output import print_note, require_writable
 from softcell.cli.progress import progress_bars
 from softcell.codes.schemes import LOOP_DEFAULT
 
@@ -92,7 +93,7 @@ def program(
     from softcell.durations import parse_ages
     from softcell.image.cell_image import CellImage
     from softcell.image.exchange import PROTOCOL, FolderExchange, LineExchange
-    from softcell.network import plan_network
+    from softcell.network import checked, plan_network
     from softcell.network.program import program_chip, require_chip_name
 
     require_writable(output, network, feedback, sensitivity, inputs)
@@ -123,15 +124,16 @@ def program(
                     "reads": verify_reads,
                 }
             )
-        plan = plan_network(
-            given,
-            cells,
-            scheme,
+        planned = partial(
+            plan_network,
+            device=cells,
+            scheme=scheme,
             cells_per_weight=cells_per_weight,
             ages=parse_ages(age, told=not age_unknown),
             procedure=Procedure(loop=True, verify_reads=verify_reads),
             progress=progress,
         )
+        given, plan, check = checked(given, planned, progress=progress)
         header = program_chip(
             given,
             plan,
@@ -146,6 +148,8 @@ def program(
     if exchange is None:
         with CellImage(output) as image:
             regions = [{"region": r.label, "cells": r.cells} for r in image.regions()]
+        for note in check.notes():
+            print_note(f"note: {note}")
         lines.tell({"done": True, **values, "regions": regions})
     else:
-        tell_written(header, output, reads, as_json=as_json)
+        tell_written(header, output, reads, check=check, as_json=as_json)

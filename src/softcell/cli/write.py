@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -122,7 +123,7 @@ def write(
     from softcell.codes.schemes import parse_scheme
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
-    from softcell.network import plan_network, write_network
+    from softcell.network import plan_network, write_checked, write_network
 
     for path in (output, chip) if chip else (output,):
         require_writable(path, network, sensitivity, feedback, inputs, plan)
@@ -171,16 +172,20 @@ def write(
             inputs=inputs,
             progress=progress,
         )
-        found = plan_network(
-            given,
-            on,
-            chosen,
+        planned = partial(
+            plan_network,
+            device=on,
+            scheme=chosen,
             cells_per_weight=target,
             ages=ages,
             procedure=Procedure(loop=feedback is not None, verify_reads=verify_reads),
             progress=progress,
         )
-        header, _ = write_network(given, found, output, seed=seed, progress=progress)
+        check = None
+        if feedback is None:
+            header, _ = write_network(given, planned(given), output, seed=seed, progress=progress)
+        else:
+            header, _, check = write_checked(given, planned, output, seed=seed, progress=progress)
         if chip is not None:
             keep_chip(output, chip, seed=seed, progress=progress)
     if not analog and cells_per_weight is not None:
@@ -192,4 +197,5 @@ def write(
         )
     if feedback is not None:
         note_no_correction(given.correct)
-    tell_written(header, output, verify_reads if header.chip else 0, as_json=as_json)
+    reads = verify_reads if header.chip else 0
+    tell_written(header, output, reads, check=check, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.curvature.held_out import HeldOut
 from softcell.curvature.layer import Kind, LayerCurvature, require_felt
 from softcell.errors import InputError
 from softcell.progress import Progress
@@ -31,6 +32,7 @@ class Calibration:
         kind: `fisher` or `inputs`, see `layer_curvatures`.
         fisher: Diagonal Fisher information of every parameter, as `diagonal_fisher` gives it;
             empty for the kind `inputs`, whose curvatures of different layers do not compare.
+        held: What it is held against, on inputs that it was not made of; None if there were none.
 
     Raises:
         InputError: No images, or an unknown kind.
@@ -41,6 +43,7 @@ class Calibration:
     images: int
     kind: Kind
     fisher: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    held: HeldOut | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.kind not in get_args(Kind):
@@ -119,6 +122,12 @@ class Calibration:
                     f"the calibration is for another network: tensor {name!r} has shape {shape} "
                     "here and another there; make one for this network with `softcell calibrate`"
                 )
+            parts = () if self.held is None else (self.held.check, self.held.fit)
+            if not all(part[name].fits(shape) for part in parts if name in part):
+                raise InputError(
+                    f"what the calibration holds out for {name!r} is of another network; make one "
+                    "for this network with `softcell calibrate`"
+                )
 
 
 def calibrate(
@@ -128,6 +137,7 @@ def calibrate(
     seed: int,
     batch: int = 4,
     kind: Kind = "fisher",
+    held: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
     """Learn of a network what the feedback loop has to know.
@@ -138,6 +148,8 @@ def calibrate(
         seed: Seed of the Gaussian vectors, 0 to 2**63 - 1.
         batch: Images that go through together, >= 1.
         kind: `fisher` or `inputs`.
+        held: Other inputs, at least 2, that the curvature is held against when a network is
+            written: whether the loop does less harm there than writing without it.
         progress: Called after each batch with what is done, the images done, and those in all.
 
     Raises:
@@ -162,7 +174,8 @@ def calibrate(
         layers = layer_curvatures(
             module, images, seed=seed, batch=batch, kind=kind, progress=progress
         )
-    return Calibration(layers, normalisations(module), len(images), kind, fisher)
+    apart = None if held is None or not len(held) else HeldOut.of(module, held, batch=batch)
+    return Calibration(layers, normalisations(module), len(images), kind, fisher, apart)
 
 
 def normalisations(module: nn.Module) -> dict[str, float]:
