@@ -180,7 +180,7 @@ def _of_own_outputs(
     def correct(stored: Mapping[str, Any]) -> Mapping[str, Any]:
         return guarded(lambda: drift(stored), what)
 
-    measure = output_divergence(network, held)
+    measure = guarded(lambda: output_divergence(network, held), what)
     if measure is None:
         return correct, None
     return correct, lambda stored: guarded(lambda: measure(stored), what)

@@ -33,6 +33,8 @@ class Calibration:
         fisher: Diagonal Fisher information of every parameter, as `diagonal_fisher` gives it;
             empty for the kind `inputs`, whose curvatures of different layers do not compare.
         held: What it is held against, on inputs that it was not made of; None if there were none.
+        tied: Names of one and the same tensor, such as an embedding that is the output matrix too;
+            a network's file may leave all but one of them out.
 
     Raises:
         InputError: No images, or an unknown kind.
@@ -44,6 +46,7 @@ class Calibration:
     kind: Kind
     fisher: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     held: HeldOut | None = field(default=None, repr=False)
+    tied: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.kind not in get_args(Kind):
@@ -108,6 +111,10 @@ class Calibration:
             for part in _STATISTICS
         }
         for name in sorted(self.layers.keys() | self.fisher.keys() | needed):
+            if name not in shapes and any(
+                name in names and not shapes.keys().isdisjoint(names) for names in self.tied
+            ):
+                continue
             if name not in shapes:
                 raise InputError(
                     f"the calibration is for another network: there is no tensor {name!r} here; "
@@ -175,7 +182,16 @@ def calibrate(
             module, images, seed=seed, batch=batch, kind=kind, progress=progress
         )
     apart = None if held is None or not len(held) else HeldOut.of(module, held, batch=batch)
-    return Calibration(layers, normalisations(module), len(images), kind, fisher, apart)
+    tied = tuple(names for names in _names_of_one(module) if len(names) > 1)
+    return Calibration(layers, normalisations(module), len(images), kind, fisher, apart, tied)
+
+
+def _names_of_one(module: nn.Module) -> list[tuple[str, ...]]:
+    """Return all names of each parameter."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [tuple(each) for each in names.values()]
 
 
 def normalisations(module: nn.Module) -> dict[str, float]:

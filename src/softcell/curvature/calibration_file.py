@@ -32,6 +32,7 @@ class _Facts:
     layers: tuple[str, ...]
     normalisations: Mapping[str, float]
     held: int = 0
+    tied: tuple[tuple[str, ...], ...] = ()
 
 
 def save_calibration(path: str | Path, calibration: Calibration) -> None:
@@ -62,6 +63,7 @@ def save_calibration(path: str | Path, calibration: Calibration) -> None:
         layers=tuple(calibration.layers),
         normalisations=calibration.normalisations,
         held=0 if held is None else held.inputs,
+        tied=calibration.tied,
     )
     text = json.dumps(values_of(facts))
     write_tensors(path, tensors, {"kind": KIND, "calibration": text})
@@ -99,6 +101,7 @@ def load_calibration(path: str | Path) -> Calibration:
             held=HeldOut(_moments(tensors, "check"), _moments(tensors, "fit"), facts.held)
             if facts.held
             else None,
+            tied=facts.tied,
         )
     except (KeyError, ValueError, RecursionError) as error:
         raise FormatError(f"{path} holds no whole calibration ({error}); make it again") from error

@@ -197,6 +197,8 @@ def losses(written: WrittenNetwork, calibration: Calibration) -> dict[str, float
         return {}
     found = {}
     for name, layer in calibration.layers.items():
+        if name not in written.wanted:  # it is there under another of its names
+            continue
         wanted, seen = as_rows(written.wanted[name]), as_rows(written.seen[name])
         if layer.rows.size == len(wanted):  # others are cut into blocks, and stored without it
             found[name] = second_order(layer, wanted, seen)

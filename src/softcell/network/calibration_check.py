@@ -76,8 +76,10 @@ def check_calibration(
     found, predicted = {}, 0.0
     for name in arrays:
         curvature = calibration.curvature(name)
+        if curvature is None:
+            continue
         weights = as_rows(arrays[name])
-        if curvature is None or curvature.rows.size != len(weights):
+        if curvature.rows.size != len(weights):  # it is cut into blocks
             continue
         stream = Stream.of(seed, f"calibration check/{name}")
         size = NOISE * np.sqrt(np.square(weights).mean(axis=1, keepdims=True))

@@ -266,7 +266,8 @@ class _Attempts:
         """Write the network in the open loop, by corrected sensitivities and by each procedure."""
         names = [n for n in self.calibration.layers if self.calibration.curvature(n) is not None]
         yield OPEN, self.made(dict.fromkeys(names, OPEN))
-        if scales := self._corrections(best):
+        scales = self._corrections(best)
+        if len(set(scales.values())) > 1:  # only ratios between matrices matter
             yield CORRECTED, self.made(best.procedures, scales)
         for procedure in FALL_BACKS:
             if procedure != OPEN and any(

@@ -136,7 +136,9 @@ def opened(network: Network, procedure: Procedure) -> Iterator[Weights]:
         if procedure.sparsity:
             state = {name: given.read(name) for name in given.names}
             pruned = prune_absorbing(state, procedure.sparsity, calibration, keep=network.keep)
-            given = ReplacedWeights(given, {name: pruned[name] for name in calibration.layers})
+            given = ReplacedWeights(
+                given, {n: pruned[n] for n in calibration.layers.keys() & pruned.keys()}
+            )
         yield given
 
 
