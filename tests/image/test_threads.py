@@ -35,7 +35,9 @@ for name in names:
     digests[name] = hashlib.sha256(open(f"{folder}/image.cells", "rb").read()).hexdigest()
 print(json.dumps(digests))
 """
+QUICK = ["combined", "entropy-coded"]
 MAPPED = [name for name, scheme in SCHEMES.items() if scheme.look_up and name != "joint-map"]
+OTHERS = [name for name in SCHEMES if name not in (*QUICK, *MAPPED, "joint-map")]
 
 
 def written(names, threads, folder) -> dict[str, str]:
@@ -57,11 +59,11 @@ def written(names, threads, folder) -> dict[str, str]:
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param([name for name in SCHEMES if name not in MAPPED and name != "joint-map"]),
-        pytest.param(MAPPED, marks=pytest.mark.slow),  # designs of maps, twice
-        pytest.param(["joint-map"], marks=pytest.mark.slow),
+        QUICK,
+        # Those that design maps do so twice.
+        *(pytest.param(names, marks=pytest.mark.slow) for names in (OTHERS, MAPPED, ["joint-map"])),
     ],
-    ids=["others", "mapped", "joint-map"],
+    ids=["quick", "others", "mapped", "joint-map"],
 )
 def test_image_bytes_do_not_depend_on_the_number_of_threads(names, tmp_path):
     one, several = (written(names, threads, tmp_path / f"{threads}") for threads in (1, 3))
