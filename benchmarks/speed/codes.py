@@ -16,7 +16,6 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -73,9 +72,10 @@ class Case:
         self.sdr_db = float(10 * np.log10(signal / error)) if error else float("inf")
 
     def _write(self) -> ImageHeader:
-        # Codes anew: they keep what they were planned by.
-        tensors = tuple(replace(t, code=t.code and replace(t.code)) for t in self._plan.tensors)
-        return write_image(self._weights, replace(self._plan, tensors=tensors), self._path)
+        for tensor in self._plan.tensors:  # codes keep the streams that they were planned by
+            if tensor.code is not None:
+                vars(tensor.code).pop("_coded", None)
+        return write_image(self._weights, self._plan, self._path)
 
     def encode(self) -> float:
         """Return the CPU seconds from weights to levels."""
