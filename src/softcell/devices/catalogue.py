@@ -23,6 +23,7 @@ from softcell.devices.reference import GaussianCell, IdealCell
 from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
+from softcell.own_bytes import text_bytes
 from softcell.records import place, read, record_of, require_keys
 
 MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = {
@@ -169,9 +170,11 @@ def load_device(path: Path | str) -> Device:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(text_bytes(path).decode().replace("\r\n", "\n"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such device file") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
     except RecursionError:
