@@ -179,6 +179,25 @@ Target = Path | str | AtomicFile
 """A file to write. An `AtomicFile` is completed and left to its owner, who reads and commits it."""
 
 
+@contextlib.contextmanager
+def written(target: Target) -> Iterator[AtomicFile]:
+    """Give the file to write, and complete it where nothing fails.
+
+    Raises:
+        InputError: As for `AtomicFile`.
+    """
+    if isinstance(target, AtomicFile):
+        yield target
+        target.complete()
+        return
+    file = AtomicFile(target)
+    try:
+        yield file
+        file.commit()
+    finally:
+        file.discard()
+
+
 def commit_together(files: Sequence[AtomicFile]) -> None:
     """Put several files in their targets' places: all of them or none, whatever happens meanwhile.
 
@@ -281,10 +300,16 @@ def _created(path: Path, mode: int | None) -> int:
 def _remove(lock: list[int], temporary: Path, process: int) -> None:
     if os.getpid() != process:
         return  # a fork's end is not its parent's
-    with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
-    for descriptor in lock:
-        os.close(descriptor)
+    try:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    except BaseException:  # an interruption, just now
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        for descriptor in lock:
+            os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:

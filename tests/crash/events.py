@@ -176,8 +176,7 @@ def struck(work: Callable[[], int], folder: Path, blow: Blow, at: int) -> Ended:
             for inherited in list(weakref.finalize._registry):
                 inherited.detach()  # what is the parent's to remove
             os.chdir(folder)
-            for stream in (1, 2):
-                os.dup2(os.open(told, os.O_WRONLY | os.O_APPEND), stream)
+            sys.stdout = sys.stderr = told.open("a", buffering=1)
             counter = Counter(blow, at)
             note = report.open("w")
             counter.install()

@@ -75,7 +75,7 @@ class Target:
         left = self._present() - self._names - set(self.verb.stays)
         if left:
             yield f"left behind: {sorted(left)}"
-        if self.verb.stays and not (self.is_new and not self._kept):
+        if self._kept or (self.verb.stays and not self.is_new):
             yield from self._again(ended)
 
     @property
@@ -85,7 +85,7 @@ class Target:
 
     @property
     def _kept(self) -> bool:
-        return any((self.folder / name).exists() for name in self.verb.stays)
+        return any((self.folder / name).is_file() for name in self.verb.stays)
 
     def _work(self) -> int:
         return self.verb.run(self.verb.new, self._programmed)
@@ -113,7 +113,8 @@ class Target:
         if found in (self._old, self._new):
             return
         if not self.verb.exact and set(found) == set(self._old):
-            yield from (f"{when} {name}: {why}" for name in found if (why := self._fault(name)))
+            if fault := self._fault():
+                yield f"{when} {self.verb.outputs}: {fault}"
             return
         state = {
             name: "old"
@@ -125,19 +126,16 @@ class Target:
         }
         yield f"{when} files are {state}"
 
-    def _fault(self, name: str) -> str | None:
-        """Return what is wrong with a file that is another one every time."""
-        from safetensors import safe_open
-
+    def _fault(self) -> str | None:
+        """Return what is wrong with files that are others every time, or that do not fit."""
         from softcell.allocate.plan_file import load_plan
+        from softcell.errors import SoftcellError
+        from softcell.training.trained_network import TrainedNetwork
 
+        first = self.folder / self.verb.outputs[0]
         try:
-            if name.endswith(".json"):
-                load_plan(self.folder / name)
-            else:
-                with safe_open(self.folder / name, "numpy") as file:
-                    list(file.keys())
-        except Exception as error:
+            (load_plan if first.suffix == ".json" else TrainedNetwork.load)(first)
+        except SoftcellError as error:
             return str(error)
         return None
 
@@ -148,7 +146,7 @@ class Target:
         if ended.status != 0:
             yield f"does not go on: {ended.told[-600:]}"
         yield from self._whole("at last")
-        left = self._present() - self._names
+        left = self._present() - self._names - {"exchange"}
         if left:
             yield f"left behind at last: {sorted(left)}"
         if self.verb.chip and not self.is_new:
