@@ -16,7 +16,7 @@ from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.network import Network, checked, plan_network, write_checked, write_network
-from softcell.network.calibration_check import check_calibration
+from softcell.network.calibration_check import tried_calibration
 from softcell.network.divergence import output_divergence
 from softcell.weights import StateDictWeights
 
@@ -60,7 +60,8 @@ class Case:
             self.module.weight.copy_(torch.tensor(weight))
         self.learnt, self.held, others = (draw(n, seed) for seed, n in enumerate((400, 80, 200)))
         self.state = {name: tensor.detach() for name, tensor in self.module.state_dict().items()}
-        calibration = calibrate(self.module, self.learnt, seed=0, held=self.held)
+        made = calibrate(self.module, self.learnt, seed=0, held=self.held)
+        calibration, self.check = tried_calibration(self.module, made, self.held)
         self.network = Network(source=lambda: StateDictWeights(self.state), calibration=calibration)
         self.whole = replace(self.network, divergence=output_divergence(self.module, self.held))
         self._measure = output_divergence(self.module, others)
@@ -161,6 +162,7 @@ def test_a_calibration_keeps_what_it_is_held_against(harmful, tmp_path):
     known = harmful.network.calibration
     save_calibration(tmp_path / "c", known)
     again = load_calibration(tmp_path / "c")
+    assert (again.surprise, again.tied) == (known.surprise, known.tied)
     assert again.held.inputs == known.held.inputs == 80
     for part in ("check", "fit"):
         (one, other) = (getattr(each.held, part)["weight"] for each in (known, again))
@@ -191,14 +193,25 @@ def test_what_procedures_go_by(harmful):
 
 
 def test_a_calibration_is_tried_when_it_is_made(harmful, harmless):
-    bad = check_calibration(harmful.module, harmful.network.calibration, harmful.held)
+    bad, good = harmful.check, harmless.check
     assert bad.harmful == ("weight",)
     predicted, measured = bad.matrices["weight"]
     assert predicted < 0.6 < 2 < measured
-    good = check_calibration(harmless.module, harmless.network.calibration, harmless.held)
+    assert harmful.network.calibration.surprise == bad.surprise > 2
     assert good.harmful == ()
     assert good.closed < 0.7 * good.open
-    assert good.closed == pytest.approx(good.predicted, rel=0.3)
+    assert good.surprise == pytest.approx(1, rel=0.3)
+
+
+def test_what_nothing_tells_of_in_whole_stays_and_is_said(harmful, planned, tmp_path):
+    """Errors of a matrix's outputs alone may be ones that the network does not mind."""
+    known = replace(harmful.network.calibration, surprise=None)
+    network = replace(harmful.network, calibration=known)
+    write_network(network, planned(network), tmp_path / "closed")
+    _, _, check = write_checked(network, planned, tmp_path / "checked")
+    assert check.unsettled == ("weight",)
+    assert "nothing tells" in check.notes()[0]
+    assert (tmp_path / "checked").read_bytes() == (tmp_path / "closed").read_bytes()
 
 
 @pytest.mark.parametrize("loop", [True, False])

@@ -91,7 +91,6 @@ def calibrate(
     """
     from softcell.curvature import Calibration, save_calibration, save_fisher
     from softcell.curvature.held_out import split
-    from softcell.records import values_of
 
     if (module is None) != (inputs is None):
         raise InputError("a network of your own takes both --module and --inputs")
@@ -144,7 +143,7 @@ def calibrate(
                 "tensors": len(fisher),
                 "weights": weights,
                 "unfelt": list(unfelt),
-                "check": None if check is None else values_of(check),
+                "check": None if check is None else check.values(),
             }
         )
         return
@@ -163,13 +162,16 @@ def calibrate(
 
 def _note_check(check: CalibrationCheck) -> None:
     """Say where feedback would do harm."""
-    if check.harmful:
+    from softcell.network.checked_write import SURPRISING
+
+    if check.surprise is not None and check.surprise > SURPRISING:
         print_note(
-            f"note: on inputs that were held out, feedback makes the outputs of "
-            f"{len(check.harmful)} of {len(check.matrices)} matrices worse "
-            f"({', '.join(check.harmful)}); `write` checks each and falls back"
+            f"note: on inputs that were held out, the network's outputs are {check.surprise:.1f} "
+            "times as far off as the curvature predicts, which fits this network badly; `write` "
+            "checks what feedback does to each matrix, and falls back best if it has --module and "
+            "--inputs"
         )
-    if check.closed is not None and check.open is not None and check.closed > check.open:
+    elif check.closed is not None and check.open is not None and check.closed > check.open:
         print_note(
             "note: on inputs that were held out, the network's outputs are further off with "
             "feedback than without: the curvature fits this network badly; give `write` its "
@@ -225,12 +227,12 @@ def _of_module(
 ) -> tuple[Calibration | Mapping[str, np.ndarray], CalibrationCheck | None]:
     from softcell.curvature import calibrate as calibrate_network
     from softcell.curvature import diagonal_fisher
-    from softcell.network.calibration_check import check_calibration
+    from softcell.network.calibration_check import tried_calibration
 
     def found() -> tuple[Calibration | Mapping[str, np.ndarray], CalibrationCheck | None]:
         if kind == "diagonal":
             return diagonal_fisher(network, given, seed=seed, progress=progress), None
         made = calibrate_network(network, given, seed=seed, kind=kind, held=held, progress=progress)
-        return made, check_calibration(network, made, held) if len(held) else None
+        return tried_calibration(network, made, held) if len(held) else (made, None)
 
     return guarded(found, f"--module {module}")

@@ -224,12 +224,12 @@ def note_no_correction(correct: Correct | None) -> None:
 def _check_facts(check: LoopCheck) -> list[tuple[str, str]]:
     facts = []
     if check.matrices:
-        worst = max(check.matrices, key=lambda m: m.measured)
+        left = sorted(m.measured for m in check.matrices)[len(check.matrices) // 2]
         facts.append(
             (
                 "held out",
-                f"{len(check.matrices)} matrices on {check.inputs} inputs: at most "
-                f"{worst.measured:.2f} of the open loop's error ({worst.tensor})",
+                f"{check.inputs} inputs: feedback leaves {left:.2f} of the outputs' error (the "
+                f"median of {len(check.matrices)} matrices)",
             )
         )
     if check.measured is not None:

@@ -35,6 +35,8 @@ class Calibration:
         held: What it is held against, on inputs that it was not made of; None if there were none.
         tied: Names of one and the same tensor, such as an embedding that is the output matrix too;
             a network's file may leave all but one of them out.
+        surprise: Divergence that errors of weights make on inputs held out, over the one that the
+            curvature predicts; None if that was not tried.
 
     Raises:
         InputError: No images, an unknown kind, or a negative eps.
@@ -47,6 +49,7 @@ class Calibration:
     fisher: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     held: HeldOut | None = field(default=None, repr=False)
     tied: tuple[tuple[str, ...], ...] = ()
+    surprise: float | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.kind not in get_args(Kind):

@@ -33,6 +33,7 @@ class _Facts:
     normalisations: Mapping[str, float]
     held: int = 0
     tied: tuple[tuple[str, ...], ...] = ()
+    surprise: float | None = None
 
 
 def save_calibration(path: str | Path, calibration: Calibration) -> None:
@@ -64,6 +65,7 @@ def save_calibration(path: str | Path, calibration: Calibration) -> None:
         normalisations=calibration.normalisations,
         held=0 if held is None else held.inputs,
         tied=calibration.tied,
+        surprise=calibration.surprise,
     )
     text = json.dumps(values_of(facts))
     write_tensors(path, tensors, {"kind": KIND, "calibration": text})
@@ -102,6 +104,7 @@ def load_calibration(path: str | Path) -> Calibration:
             if facts.held
             else None,
             tied=facts.tied,
+            surprise=facts.surprise,
         )
     except (KeyError, ValueError) as error:
         raise FormatError(f"{path} holds no whole calibration ({error}); make it again") from error

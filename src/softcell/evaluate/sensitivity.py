@@ -26,7 +26,11 @@ from softcell.errors import FormatError
 from softcell.evaluate import networks
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.tasks import Task
-from softcell.network.calibration_check import CalibrationCheck, check_calibration
+from softcell.network.calibration_check import (
+    CalibrationCheck,
+    check_calibration,
+    tried_calibration,
+)
 from softcell.progress import Progress
 from softcell.weights.tensor_file import digest
 
@@ -108,9 +112,10 @@ def task_calibration(
         module = networks.with_weights(TASKS[task.name][task.model].network, weights)
         images = task.calibration(count, seed=seed)
         held = task.validation(max(count // 10, FEWEST), seed=_HELD_SEED)
-        return calibrate(
+        found = calibrate(
             module, images, seed=seed, batch=_BATCH, kind=kind, held=held, progress=progress
         )
+        return tried_calibration(module, found, held)[0]
 
     return _kept(path, load_calibration, compute, save_calibration)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from softcell.curvature import Calibration, LayerCurvature
 from softcell.feedback.factor import FeedbackFactor, factorise
 from softcell.feedback.layer import second_order
 from softcell.network.divergence import output_divergence
+from softcell.records import values_of
 from softcell.streams import Stream
 from softcell.weights.finite import as_rows
 
@@ -43,6 +44,21 @@ class CalibrationCheck:
     open: float | None
 
     @property
+    def surprise(self) -> float | None:
+        """The divergence with feedback over the predicted one; None if it is not known."""
+        if not self.predicted or self.closed is None or not np.isfinite(self.closed):
+            return None
+        return self.closed / self.predicted
+
+    def values(self) -> dict[str, Any]:
+        """Return plain values; what is not finite is None."""
+        values = values_of(self) | {"surprise": self.surprise}
+        for name in ("closed", "open"):
+            if values[name] is not None and not np.isfinite(values[name]):
+                values[name] = None
+        return values
+
+    @property
     def usual(self) -> tuple[float, float]:
         """Both for the median matrix."""
         predicted, measured = np.median(list(self.matrices.values()), axis=0)
@@ -52,6 +68,14 @@ class CalibrationCheck:
     def harmful(self) -> tuple[str, ...]:
         """Matrices that are better off without feedback."""
         return tuple(name for name, (_, measured) in self.matrices.items() if measured > 1)
+
+
+def tried_calibration(
+    module: nn.Module, calibration: Calibration, held: Tensor
+) -> tuple[Calibration, CalibrationCheck]:
+    """Return a calibration that knows how far it was off, and what was found."""
+    check = check_calibration(module, calibration, held)
+    return replace(calibration, surprise=check.surprise), check
 
 
 def check_calibration(

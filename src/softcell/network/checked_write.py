@@ -32,6 +32,9 @@ _EXPECTED, _SMALL, _LARGE = 3.0, 0.01, 0.5
 """A divergence is as expected up to this multiple of what is predicted, or where it is small; a
 large one is looked into however it was predicted."""
 
+SURPRISING = 2.0
+"""A calibration is doubted that was off by more than this factor when it was made."""
+
 _WORTH = 0.5
 """Part of the open loop's divergence up to which the closed loop is worth it, whatever was
 predicted."""
@@ -53,6 +56,8 @@ class LoopCheck:
         tried: Divergence of other procedures for the whole network, as far as they were tried.
         procedure: The one that was taken; single matrices may have another.
         left: Divergence of the network as it was written; None if it was not measured.
+        surprise: How far the calibration was off when it was made, if that was tried.
+        doubted: Whether errors of single matrices' outputs decided.
     """
 
     inputs: int
@@ -62,6 +67,8 @@ class LoopCheck:
     tried: Mapping[str, float] = field(default_factory=dict)
     procedure: str = CLOSED
     left: float | None = None
+    surprise: float | None = None
+    doubted: bool = False
 
     @property
     def possible(self) -> bool:
@@ -98,7 +105,21 @@ class LoopCheck:
                 "on inputs that were held out, feedback by the calibration makes the outputs of "
                 f"{len(self.changed)} of {len(self.matrices)} matrices worse; taken: {named}"
             )
+        if self.unsettled:
+            notes.append(
+                "on inputs that were held out, feedback makes the outputs of "
+                f"{len(self.unsettled)} of {len(self.matrices)} matrices worse "
+                f"({', '.join(self.unsettled)}), but nothing tells what that does to the "
+                "network's; give its module and inputs"
+            )
         return notes
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """Matrices that feedback seems to harm, where nothing tells of the network's outputs."""
+        if self.doubted or self.measured is not None or self.surprise is not None:
+            return ()
+        return tuple(m.tensor for m in self.matrices if m.harmful)
 
     def values(self) -> dict[str, Any]:
         """Return plain values; a divergence that is not finite is None."""
@@ -142,11 +163,12 @@ def write_checked(
 ) -> tuple[ImageHeader, Plan, LoopCheck]:
     """Write a network through the feedback loop, and fall back where that does harm.
 
-    A matrix whose outputs err more with feedback than without, on inputs that were held out, goes
-    by what serves it best there: the moments of other inputs, more damping, or an open loop. Where
-    the network's outputs diverge by more than the curvature predicts, these are tried for all
-    matrices together, and so are sensitivities that are corrected by what errors in groups of
-    layers were measured to do.
+    Where the network's outputs diverge by more than the curvature predicts, or the calibration was
+    off when it was made, a matrix whose own outputs err more with feedback than without goes by
+    what serves it best: the moments of other inputs, more damping, or an open loop. If that does
+    not do, these are tried for all matrices together, and so are sensitivities that are corrected
+    by what errors in groups of layers were measured to do; the least divergence is taken. All is
+    measured on inputs that were held out.
 
     Args:
         network: The network, with its calibration.
@@ -192,7 +214,9 @@ def checked(
 def _best(attempts: _Attempts) -> tuple[_Attempt, LoopCheck]:
     """Return the attempt that serves held-out inputs best, and what was found on the way."""
     first = best = attempts.made({})
-    harmful = _harmful(first)
+    predicted = attempts.predicted(first)
+    doubted = attempts.doubted(first, predicted)
+    harmful = _harmful(first) if doubted else []
     for last in (False, True):
         if not harmful:
             break
@@ -201,7 +225,7 @@ def _best(attempts: _Attempts) -> tuple[_Attempt, LoopCheck]:
         harmful = _harmful(other)
         best = other if other.better(best) else best
     tried: dict[str, float] = {}
-    procedure, predicted = CLOSED, attempts.predicted(first)
+    procedure = CLOSED
     if _unexpected(best.measured, predicted):
         closed = best.measured or 0.0
         for name, other in attempts.for_all(best):
@@ -219,6 +243,8 @@ def _best(attempts: _Attempts) -> tuple[_Attempt, LoopCheck]:
         tried,
         procedure,
         best.measured,
+        attempts.calibration.surprise,
+        doubted,
     )
     return best, check
 
@@ -257,6 +283,18 @@ class _Attempts:
         of = procedures, calibration, plan, header, written, tuple(matrices), measured
         self._last = _Attempt(*of)
         return self._last
+
+    def doubted(self, attempt: _Attempt, predicted: float | None) -> bool:
+        """Whether the errors of single matrices' outputs decide.
+
+        Those of a convolution add up over places in their own ways: where the network's outputs are
+        as predicted, a loop that goes by these outputs is right.
+        """
+        if self.calibration.kind == "inputs":
+            return True
+        if attempt.measured is not None:
+            return _unexpected(attempt.measured, predicted)
+        return (self.calibration.surprise or 0.0) > SURPRISING
 
     def fall_backs(self, attempt: _Attempt, names: list[str]) -> dict[str, str]:
         """Return what serves each of these matrices best."""
