@@ -5,8 +5,7 @@
 A transformer of 260,032 weights learns a made-up language (250 sentences of fixed words with two
 places for names) in a quarter of an hour on one core. It is then stored entropy-coded, and by
 packed cells: without feedback, with it, and with it checked on inputs that were held out, by the
-calibration alone and with the module. Printed are perplexities on text of its own. The first
-network of such kind was one that people use; this one is made here, so that it needs no download.
+calibration alone and with the module. Printed are perplexities on text of its own.
 """
 
 import argparse
