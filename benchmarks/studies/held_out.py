@@ -61,10 +61,13 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         shared = WIDTH * SHARED // HEADS
-        widths = {"wq": (WIDTH, WIDTH), "wk": (WIDTH, shared), "wv": (WIDTH, shared)}
-        widths |= {"wo": (WIDTH, WIDTH), "w1": (WIDTH, HIDDEN), "w2": (HIDDEN, WIDTH)}
-        for name, (inputs, outputs) in {**widths, "w3": (WIDTH, HIDDEN)}.items():
-            self.add_module(name, nn.Linear(inputs, outputs, bias=False))
+        self.wq = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.wk = nn.Linear(WIDTH, shared, bias=False)
+        self.wv = nn.Linear(WIDTH, shared, bias=False)
+        self.wo = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.w1 = nn.Linear(WIDTH, HIDDEN, bias=False)
+        self.w2 = nn.Linear(HIDDEN, WIDTH, bias=False)
+        self.w3 = nn.Linear(WIDTH, HIDDEN, bias=False)
         self.an, self.fn = Norm(), Norm()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +80,8 @@ class Block(nn.Module):
         seen = functional.scaled_dot_product_attention(rotated(q), k, v, is_causal=True)
         x = x + self.wo(seen.transpose(1, 2).flatten(2))
         y = self.fn(x)
-        return x + self.w2(functional.silu(self.w1(y)) * self.w3(y))
+        result: Tensor = x + self.w2(functional.silu(self.w1(y)) * self.w3(y))
+        return result
 
 
 class LanguageModel(nn.Module):
@@ -97,7 +101,8 @@ class LanguageModel(nn.Module):
         x = self.emb(words)
         for block in self.blocks:
             x = block(x)
-        return self.out(self.norm(x))
+        result: Tensor = self.out(self.norm(x))
+        return result
 
 
 def language(words: int) -> Tensor:
