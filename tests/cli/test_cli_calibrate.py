@@ -26,6 +26,12 @@ def make():
 def double():
     return make().double()
 
+def one_logit():
+    return nn.Sequential(nn.Flatten(), nn.Linear(32, 1))
+
+def too_sure():
+    return nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.Threshold(1e9, 0.0))
+
 def list_of_weights():
     return [1, 2]
 
@@ -122,7 +128,10 @@ def test_a_calibration_by_inputs_is_no_sensitivity(softcell, own):
     ("words", "reason"),
     [
         (("own_network:list_of_weights",), "returned a list"),
-        (("own_network:broken",), "own_network.py:20: RuntimeError: no weights here"),
+        (("own_network:one_logit",), "a softmax over one class"),
+        (("own_network:one_logit", "--kind", "diagonal"), "a softmax over one class"),
+        (("own_network:too_sure",), "0 for every weight"),
+        (("own_network:broken",), "own_network.py:26: RuntimeError: no weights here"),
         (("own_network:missing",), "no function 'missing'"),
         (("own_network",), "expected module:function"),
         (("own_network:make", "--task", "mnist"), "leave out --task"),
@@ -148,3 +157,11 @@ def test_module_and_inputs_belong_together(softcell, own):
         assert (
             "both --module and --inputs" in softcell(*("calibrate", "-o", "c"), *words).one_line()
         )
+
+
+def test_one_logit_goes_by_its_inputs(softcell, own):
+    outcome = softcell("calibrate", *own, "own_network:one_logit", "--kind", "inputs")
+    assert outcome.status == 0, outcome
+    # Without classes there is no divergence.
+    assert "divergence" not in outcome.out
+    assert load_calibration("c.safetensors").surprise is None

@@ -188,6 +188,11 @@ def optimise(
             subject = _own(
                 network, evaluate, module, inputs, calibration, sensitivity, kept, progress
             )
+        if subject.calibration is not None and subject.calibration.unfelt:
+            print_note(
+                f"nothing comes back to {', '.join(subject.calibration.unfelt)} on these inputs: "
+                "stored without feedback, by mean square error"
+            )
         with subject.source() as weights:
             digest = network_digest(weights)
         known: list[Trial] = []

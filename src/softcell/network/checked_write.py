@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,13 +19,11 @@ from softcell.image.closed_loop import WrittenNetwork, losses
 from softcell.image.header import ImageHeader
 from softcell.image.loop_check import MatrixCheck, best_procedure, check_matrices
 from softcell.network.corrections import factors, group_errors
+from softcell.network.loop_check import CORRECTED, LoopCheck
 from softcell.network.network import Network, opened
 from softcell.network.write import commit_with_chip, write_network
 from softcell.progress import Progress
-from softcell.records import values_of
 from softcell.weights.finite import as_rows
-
-CORRECTED = "corrected sensitivity"
 
 _EXPECTED, _SMALL, _LARGE = 3.0, 0.01, 0.5
 """A divergence is as expected up to this multiple of what is predicted, or where it is small; a
@@ -41,96 +38,6 @@ predicted."""
 
 _BETTER = 0.97
 """Another procedure is taken if it leaves no more than this part of the divergence."""
-
-
-@dataclass(frozen=True)
-class LoopCheck:
-    """How the feedback loop did on inputs that the calibration has not seen.
-
-    Args:
-        inputs: Inputs that matrices were checked on; 0 if the calibration holds none out.
-        matrices: What came of each matrix.
-        predicted: Divergence in nats that the curvature lets one expect of the closed loop; None
-            without Fisher information.
-        measured: The one measured of it; None without the network's module and inputs.
-        tried: Divergence of other procedures for the whole network, as far as they were tried.
-        procedure: The one that was taken; single matrices may have another.
-        left: Divergence of the network as it was written; None if it was not measured.
-        surprise: How far the calibration was off when it was made, if that was tried.
-        doubted: Whether errors of single matrices' outputs decided.
-    """
-
-    inputs: int
-    matrices: tuple[MatrixCheck, ...] = ()
-    predicted: float | None = None
-    measured: float | None = None
-    tried: Mapping[str, float] = field(default_factory=dict)
-    procedure: str = CLOSED
-    left: float | None = None
-    surprise: float | None = None
-    doubted: bool = False
-
-    @property
-    def possible(self) -> bool:
-        """Whether there was anything to check by."""
-        return bool(self.inputs) or self.measured is not None
-
-    @property
-    def changed(self) -> tuple[str, ...]:
-        """Matrices that went through the loop otherwise than the network."""
-        usual = (CLOSED, CORRECTED, self.procedure)
-        return tuple(m.tensor for m in self.matrices if m.procedure not in usual)
-
-    def notes(self) -> list[str]:
-        """Return what is to be said of it in words: where it could not be made, or fell back."""
-        notes = []
-        if not self.possible:
-            notes.append(
-                "nothing tells whether the feedback loop does good: the calibration holds no "
-                "inputs out; make it again with `softcell calibrate`, or give the network's module "
-                "and inputs"
-            )
-        if self.tried:
-            predicted = "" if self.predicted is None else f" ({self.predicted:.4f} predicted)"
-            tried = ", ".join(f"{name} {value:.4f}" for name, value in self.tried.items())
-            notes.append(
-                f"through the closed loop the outputs diverge by {self.measured:.4f} nats"
-                f"{predicted} on inputs that were held out; {tried}; taken: {self.procedure}"
-            )
-        if self.changed:
-            named = ", ".join(
-                f"{m.tensor} ({m.procedure})" for m in self.matrices if m.tensor in self.changed
-            )
-            notes.append(
-                "on inputs that were held out, feedback by the calibration makes the outputs of "
-                f"{len(self.changed)} of {len(self.matrices)} matrices worse; taken: {named}"
-            )
-        if self.unsettled:
-            notes.append(
-                "on inputs that were held out, feedback makes the outputs of "
-                f"{len(self.unsettled)} of {len(self.matrices)} matrices worse "
-                f"({', '.join(self.unsettled)}), but nothing tells what that does to the "
-                "network's; give its module and inputs"
-            )
-        return notes
-
-    @property
-    def unsettled(self) -> tuple[str, ...]:
-        """Matrices that feedback seems to harm, where nothing tells of the network's outputs."""
-        if self.doubted or self.measured is not None or self.surprise is not None:
-            return ()
-        return tuple(m.tensor for m in self.matrices if m.harmful)
-
-    def values(self) -> dict[str, Any]:
-        """Return plain values; a divergence that is not finite is None."""
-        values = values_of(self)
-        values |= {"measured": _finite(self.measured), "left": _finite(self.left)}
-        values["tried"] = {name: _finite(each) for name, each in self.tried.items()}
-        for each in values["matrices"]:
-            each["predicted"], each["measured"] = map(
-                _finite, (each["predicted"], each["measured"])
-            )
-        return values | {"possible": self.possible}
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,7 +283,3 @@ def _unexpected(measured: float | None, predicted: float | None) -> bool:
     if measured is None or measured <= _SMALL:
         return False
     return not measured <= min(_EXPECTED * (np.inf if predicted is None else predicted), _LARGE)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from softcell.curvature.gradients import undisturbed
-from softcell.feedback.stored_tensors import StoredTensors
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -37,6 +34,9 @@ def output_divergence(
         (0.0, True)
     """
     import torch
+
+    from softcell.curvature.gradients import undisturbed
+    from softcell.feedback.stored_tensors import StoredTensors
 
     if not len(inputs):
         return None
