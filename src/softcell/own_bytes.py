@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
 
-
 MOST_TEXT = 1 << 28
 """Bytes of a file of text that are read at most: plans of the largest networks have a tenth."""
 

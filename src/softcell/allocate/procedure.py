@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from softcell.errors import InputError
 
-
 MOST_READS = 1000
 """Verifying reads of a cell: of so many the mean is 30 times as sure as of one."""
 

@@ -255,7 +255,7 @@ class _Coder:
         """Encode the indices and yield the bytes that they take."""
         data = np.empty(_RUN + MARGIN, np.uint8)
         while self._counters[AT] < self.indices.size:
-            self._run(False, data)
+            self._run(False, data, data.size - MARGIN)
             yield data[: self._counters[POSITION]].tobytes()
             self._counters[POSITION] = 0
         if low := int(self._interval[0]):
@@ -267,11 +267,8 @@ class _Coder:
         Raises:
             FormatError: They do not end with the indices.
         """
-        self._begin(data)
-        taken = 0
-        while self._counters[AT] < self.indices.size and taken <= data.size:
-            self._run(True, data)
-            taken = int(self._counters[POSITION]) - _STATE_BYTES
+        self._decode(data, data.size)
+        taken = int(self._counters[POSITION]) - _STATE_BYTES
         taken += int(self._interval[0] != 0)
         if taken != data.size:
             raise FormatError(
@@ -281,23 +278,21 @@ class _Coder:
 
     def decode_beginning(self, data: NDArray[np.uint8], whole: int) -> int:
         """Decode from bytes of which the first are whole; return how many rows hang on them."""
-        self._begin(data)
-        rows, columns = self.indices.shape
-        for row in range(rows):
-            end = (row + 1) * columns
-            while self._counters[AT] < end and self._counters[POSITION] <= whole:
-                self._run(True, data, end)
-            if self._counters[POSITION] > whole:
-                return row
-        return int(rows)
+        self._decode(data, whole - _STATE_BYTES)
+        done, columns = int(self._counters[AT]), self.indices.shape[1]
+        if self._counters[POSITION] > whole:
+            done -= 1  # the last index looked at more
+        return max(done, 0) // columns
 
-    def _begin(self, data: NDArray[np.uint8]) -> None:
-        """Look at the first bytes."""
+    def _decode(self, data: NDArray[np.uint8], most: int) -> None:
+        """Decode until more than so many bytes are taken, not counting those looked ahead at."""
         self._interval[2] = int.from_bytes(data[:_STATE_BYTES].tobytes().ljust(8, b"\0"), "big")
         self._counters[POSITION] = _STATE_BYTES
+        most += _STATE_BYTES
+        while self._counters[AT] < self.indices.size and self._counters[POSITION] <= most:
+            self._run(True, data, most)
 
-    def _run(self, decoding: bool, data: NDArray[np.uint8], end: int | None = None) -> None:
-        end = self.indices.size if end is None else end
+    def _run(self, decoding: bool, data: NDArray[np.uint8], most: int) -> None:
         code_indices(
             decoding,
             self.indices,
@@ -312,7 +307,8 @@ class _Coder:
             self._counters,
             self._column_average,
             self._states,
-            min(int(self._counters[AT]) + _RUN, end),
+            min(int(self._counters[AT]) + _RUN, self.indices.size),
+            most,
         )
 
 
