@@ -17,7 +17,7 @@ from typing import Any
 from softcell.allocate.plan import Plan
 from softcell.allocate.plan_codes import store_of, store_values, tensor_of, tensor_values
 from softcell.allocate.procedure import Procedure
-from softcell.atomic_file import AtomicFile
+from softcell.atomic_file import Target, written
 from softcell.codes.schemes import parse_scheme
 from softcell.devices import device_of
 from softcell.durations import Ages
@@ -43,20 +43,21 @@ _LINE = 100
 """Columns that an object may take on one line."""
 
 
-def save_plan(path: Path | str, plan: Plan) -> None:
+def save_plan(path: Target, plan: Plan) -> None:
     """Write a plan to a file, which appears only once it is complete.
 
     Args:
-        path: File to write; one that exists is replaced.
+        path: File to write; one that exists is replaced. An `AtomicFile` is completed, and left to
+            its owner.
         plan: The plan.
 
     Raises:
         InputError: The file cannot be written (nothing remains of it then), or the device gives no
             plain values.
     """
-    out = AtomicFile(path)
-    out.write(_plan_text(plan).encode())
-    out.commit()
+    text = _plan_text(plan)
+    with written(path) as file:
+        file.write(text.encode())
 
 
 def plan_digest(plan: Plan) -> str:
