@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.entropy.index_coding import Models
+from softcell.codes.entropy.index_coder import Models
 from softcell.codes.entropy.index_models import CLASSES, PROBABILITY_BITS
 from softcell.codes.entropy.trellis_kernels import LEVELS, fill_code_lengths
 

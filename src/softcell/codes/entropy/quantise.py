@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softcell.codes.entropy.code_lengths import code_lengths
-from softcell.codes.entropy.index_coding import Models, trace_indices
+from softcell.codes.entropy.index_coder import Models
+from softcell.codes.entropy.index_coding import trace_indices
 from softcell.codes.entropy.sample import sample
 from softcell.codes.entropy.trellis import Trellis, row_runs
 from softcell.codes.entropy.trellis_kernels import (
