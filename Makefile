@@ -25,7 +25,7 @@ $(READY): pyproject.toml
 
 demo: $(READY)  ## Store a small network in measured cells by every scheme: table and plot
 	@mkdir -p out
-	$(BIN)/softcell compare --task digits --device pcm-partial-reset --age 10y --seeds 10 \
+	$(BIN)/softcell compare --task digits --device pcm-partial-reset --seeds 10 \
 		--json out/digits.json --plot out/digits.svg
 
 test: lint $(READY)  ## Lint, types, import order, tests and documentation: what CI runs

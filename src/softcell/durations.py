@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from softcell.errors import InputError
 
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 365.25 * 86_400}
+LONGEST = 1e15
+"""Largest age in seconds, some 30 million years."""
+
 _AGE = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
@@ -41,7 +44,7 @@ def parse_age(age: str | float) -> float:
             seconds = float(age)
         except (TypeError, ValueError):
             seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
+    if not 0 <= seconds <= LONGEST:
         raise InputError(f"expected an age such as 0, 20s, 1h, 30d or 10y, got {age!r}")
     return seconds
 
@@ -79,8 +82,8 @@ class Ages:
 
     def __post_init__(self) -> None:
         for age in (self.first, self.last):
-            if not (math.isfinite(age) and age >= 0):
-                raise InputError(f"an age must be finite and at least 0 s, got {age}")
+            if not 0 <= age <= LONGEST:
+                raise InputError(f"an age is from 0 to {LONGEST:g} s, got {age}")
         if self.first > self.last:
             raise InputError(
                 f"a span of ages goes from the lower to the higher, got {format_age(self.first)}"

@@ -52,15 +52,23 @@ def own(tmp_path):
 def test_a_task_is_calibrated(softcell):
     outcome = softcell("calibrate", "--images", 40, "-o", "c.safetensors", "--json")
     assert outcome.status == 0, outcome
-    assert json.loads(outcome.out) == {
+    told = json.loads(outcome.out)
+    check = told.pop("check")
+    assert told == {
         "output": "c.safetensors",
         "network": "digits cnn",
         "kind": "fisher",
         "images": 40,
+        "held_out": 4,
         "matrices": 4,
         "tensors": 11,
         "weights": 15418,
+        "unfelt": [],
     }
+    # Feedback helps where it was not learnt, too.
+    assert len(check["matrices"]) == 4
+    assert all(0 < part < 1 for each in check["matrices"].values() for part in each)
+    assert 0 < check["closed"] < check["open"]
     calibration = load_calibration("c.safetensors")
     assert (calibration.images, calibration.kind) == (40, "fisher")
     assert set(calibration.normalisations) == {"bn1", "bn2", "bn3"}
@@ -83,13 +91,14 @@ def test_another_seed_gives_another_calibration(softcell):
 def test_a_module_of_ones_own_is_calibrated(softcell, own):
     outcome = softcell("calibrate", *own, "own_network:make")
     assert outcome.status == 0, outcome
-    assert "own_network:make, on 10 inputs" in outcome.out
+    assert "own_network:make, on 6 inputs" in outcome.out
+    assert "4 inputs: feedback leaves" in outcome.out
     assert "2 matrices" in outcome.out
     assert "135 weights in 6 tensors" in outcome.out
     calibration = load_calibration("c.safetensors")
     assert set(calibration.layers) == {"0.weight", "3.weight"}
     assert calibration.normalisations == {"1": 1e-5}
-    assert calibration.images == 10
+    assert (calibration.images, calibration.held.inputs) == (6, 4)
     # Inputs come in the type of the weights.
     assert softcell("calibrate", *own, "own_network:double").status == 0
     double = load_calibration("c.safetensors")

@@ -16,6 +16,7 @@ from softcell.curvature import (
     save_calibration,
     save_fisher,
 )
+from softcell.curvature.held_out import split
 from softcell.errors import FormatError, InputError
 from softcell.weights.tensor_file import read_tensors, write_tensors
 
@@ -248,3 +249,126 @@ def test_by_tensor_all_rows_of_a_group_are_felt_alike():
     alike = Calibration({"a": layer}, {}, 1, "fisher").by_tensor().layers["a"]
     assert alike.rows.tolist() == [2, 2, 15, 15]
     assert alike.covariance is layer.covariance
+
+
+class Scaled(nn.Module):
+    """Logits that a softmax is sure of."""
+
+    def forward(self, x):
+        return 1e30 * x
+
+
+class Root(nn.Module):
+    """Finite logits of an infinite gradient."""
+
+    def forward(self, x):
+        return (x - x.detach()).abs().sqrt()
+
+
+class Branches(nn.Module):
+    """Two branches, of which the second is never alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive, self.dead = nn.Linear(4, 8), nn.Linear(4, 8)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.alive(x)) + torch.relu(self.dead(x) - 100))
+
+
+def branches():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Branches().eval()
+
+
+@pytest.mark.parametrize("calibrated", [calibrate, diagonal_fisher])
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (nn.Linear(4, 1), "a softmax over one class"),
+        (nn.Sequential(nn.Linear(4, 1), nn.Unflatten(1, (1, 1))), "a softmax over one class"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Threshold(1e9, 0.0)), "0 for every weight"),
+        (nn.Sequential(nn.Linear(4, 3), Scaled()), "0 for every weight"),
+        (nn.Sequential(nn.Linear(4, 3), Root()), "'0.weight' is not finite for inputs 0 to 3"),
+    ],
+)
+def test_a_loss_without_any_curvature_is_refused(calibrated, module, reason):
+    with pytest.raises(InputError, match=reason):
+        calibrated(module, torch.rand(8, 4), seed=0)
+
+
+def test_one_logit_goes_by_its_inputs():
+    assert calibrate(nn.Linear(4, 1), torch.rand(8, 4), seed=0, kind="inputs").unfelt == ()
+
+
+def test_a_matrix_that_nothing_comes_back_to_is_named():
+    known = calibrate(branches(), torch.rand(32, 4), seed=0)
+    assert known.unfelt == ("dead.weight",)
+    assert known.curvature("dead.weight") is None
+    assert known.curvature("out.weight") is known.layers["out.weight"]
+    assert known.curvature("other") is None
+
+
+def test_a_file_of_no_curvature_is_refused():
+    known = calibrate(branches(), torch.rand(32, 4), seed=0)
+    nothing = {
+        n: dataclasses.replace(v, covariance=v.covariance * 0, rows=v.rows * 0)
+        for n, v in known.layers.items()
+    }
+    shapes = {name: tuple(t.shape) for name, t in branches().state_dict().items()}
+    known.require_network(shapes)
+    with pytest.raises(InputError, match="0 for every weight"):
+        dataclasses.replace(known, layers=nothing).require_network(shapes)
+
+
+class Tied(nn.Module):
+    """Two names of one matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        self.last.weight = self.first.weight
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)))
+
+
+@pytest.mark.parametrize("left_out", ["first.weight", "last.weight"])
+def test_a_file_may_have_one_name_of_a_tied_tensor(left_out, tmp_path):
+    save_calibration(tmp_path / "c", calibrate(Tied(), torch.rand(8, 4), seed=0))
+    known = load_calibration(tmp_path / "c")
+    assert known.tied == (("first.weight", "last.weight"),)
+    shapes = {"first.weight": (4, 4), "last.weight": (4, 4)}
+    known.require_network(shapes)
+    known.require_network({name: each for name, each in shapes.items() if name != left_out})
+    with pytest.raises(InputError, match="there is no tensor"):
+        known.require_network({"other": (4, 4)})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "count", "parts"),
+    [
+        *((100, None, (90, 10)), (100, 60, (60, 6)), (100, 98, (91, 9)), (20, None, (16, 4))),
+        *((8, None, (4, 4)), (7, None, (7, 0)), (7, 3, (3, 0)), (1000, 1000, (900, 100))),
+    ],
+)
+def test_a_tenth_is_held_out(inputs, count, parts):
+    given = torch.arange(inputs)
+    learnt, held = split(given, count)
+    assert (len(learnt), len(held)) == parts
+    assert not set(learnt.tolist()) & set(held.tolist())
+    assert learnt.tolist() == list(range(parts[0]))
+
+
+def test_inputs_that_are_held_out_leave_the_curvature_as_it_is():
+    module, given = network(), images(12)
+    one = calibrate(module, given, seed=1)
+    other = calibrate(module, given, seed=1, held=images(4))
+    assert one.held is None
+    assert other.held.inputs == 4
+    for name, layer in one.layers.items():
+        np.testing.assert_array_equal(layer.covariance, other.layers[name].covariance)
+    with pytest.raises(InputError, match="at least 2"):
+        calibrate(module, given, seed=1, held=images(1))

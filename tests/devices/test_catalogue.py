@@ -303,3 +303,54 @@ def test_axes_refuse_what_is_not_a_quantity():
         Axis("pulse", "V", 2.0, 1.0)
     with pytest.raises(InputError, match="scale"):
         Axis("pulse", "V", scale="dB")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pcm-partial-reset:read_noise=1e300",
+        "ideal" + "+stuck:low=0.001" * 9,
+        "x" * 300,
+        "\x00",
+        "[" * 50_000,
+    ],
+)
+def test_specifications_beyond_reason_are_refused(text):
+    with pytest.raises(InputError) as caught:
+        parse_device(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_definition_of_many_layers_is_refused():
+    definition = {"kind": "ideal"}
+    for _ in range(300):
+        definition = {"kind": "spread", "sigma": 0.01, "of": definition}
+    with pytest.raises(InputError, match="at most 8 imperfections"):
+        device_of(definition)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + "[" * 20_000,
+        "a." * 20_000 + "b = 1",
+        "x = " + "9" * 5_000,
+        "x = 0x" + "f" * 5_000,
+        'kind = "measured"\nkind = "measured"',
+        'kind = "measured"\ninputs = [nan, inf]',
+        'kind = "ideal"\nof = 3',
+        'kind = ["measured"]',
+    ],
+)
+def test_device_files_beyond_reason_are_refused(tmp_path, text):
+    path = tmp_path / "cell.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"cell\.toml") as caught:
+        load_device(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_spread_that_no_level_feels_is_none():
+    levels, edges = np.linspace(0, 1, 5), np.linspace(-0.1, 1.1, 50)
+    law = parse_device("ideal+spread:sigma=1e-320").law(levels, edges, 0.0)
+    np.testing.assert_array_equal(law, parse_device("ideal").law(levels, edges, 0.0))

@@ -249,6 +249,13 @@ def test_cells_that_share_no_inputs_are_fitted_as_one_and_it_is_told(tmp_path):
     assert any("differences between cells count as noise" in note for note in fit.notes)
 
 
+def test_every_cell_has_a_name(tmp_path):
+    rows = [("ab"[i % 2], *row) for i, row in enumerate(rows_of())]
+    rows[30] = ("", *rows[30][1:])
+    with pytest.raises(InputError, match="row 32: nothing in column .device., which names"):
+        fit_table(table(tmp_path / "cells.csv", "device,V,R", rows))
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.01])
 def test_readings_that_do_not_depend_on_the_input_are_no_device(spread, tmp_path):
     random = np.random.default_rng(3)
@@ -274,9 +281,14 @@ def test_noise_that_was_not_seen_is_not_taken_for_none(tmp_path):
     fit = fit_table(table(tmp_path / "one.csv", "V,R", rows))
     assert fit.device.deviation.min() > 0.02
     assert "all readings of one cell are equal at 1 of 5 inputs" in " ".join(fit.notes)
-    for equal in ([(v, "1000") for v, _ in rows], [(v, f"{float(v) * 1e3}") for v, _ in rows]):
-        with pytest.raises(InputError, match="nothing is known of the noise"):
-            fit_table(table(tmp_path / "all.csv", "V,R", equal))
+    rounded = table(tmp_path / "r.csv", "V,R", [(v, f"{float(v) * 1e3}") for v, _ in rows])
+    with pytest.raises(InputError, match="nothing is known of the noise"):
+        fit_table(rounded)
+    same = table(tmp_path / "same.csv", "V,R", [(v, "1000") for v, _ in rows])
+    with pytest.raises(InputError, match=r"no column looks like what was read: V, R \(constant\)"):
+        fit_table(same)
+    with pytest.raises(InputError, match="nothing is known of the noise"):
+        fit_table(same, output_column="R")
     clipped = [(v, min(float(x), 1e6)) for v, x in rows_of((1.0, 1.5, 2.5, 3.0))]
     with pytest.raises(InputError, match="at 2 of 4 inputs, which is a limit of the instrument"):
         fit_table(table(tmp_path / "clipped.csv", "V,R", clipped))

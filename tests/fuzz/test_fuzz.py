@@ -56,7 +56,11 @@ def _takes_memory(_path):
 
 def _takes_time(_path):
     while True:
-        time.sleep(0.01)
+        pass
+
+
+def _waits(_path):
+    time.sleep(60)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,7 @@ def _takes_time(_path):
         (_fails, "KeyError: 'lost'"),
         (_takes_memory, "MemoryError"),
         (_takes_time, "more than 0.2 s"),
+        (_waits, "more than 0.2 s"),
     ],
 )
 def test_the_harness_sees_what_is_wrong(use, reason, tmp_path, monkeypatch):

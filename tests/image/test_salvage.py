@@ -195,6 +195,20 @@ def test_an_erasure_counts_half_an_error(tmp_path):
         assert failed(60, np.nan) == 1
 
 
+def test_a_few_outliers_cost_the_soft_store_nothing(tmp_path):
+    """A word that fails is decoded again by ratios that no single reading makes certain."""
+    weights = StateDictWeights({"a": normal(200, 200)})
+    plan = make_plan(
+        weights, parse_device("pcm-partial-reset"), "strong-digital", cells_per_weight=2.0
+    )
+    write_image(weights, plan, tmp_path / "x.cells")
+    with CellImage(tmp_path / "x.cells") as image:
+        changed = Changed(chip_of(image), scattered(1000), 3.0)
+        decoding = Restoration(image, changed)
+        decoding.tensor(0)
+        assert decoding.report.failed == 0
+
+
 def test_nothing_is_salvaged_unasked(tmp_path):
     weights = StateDictWeights(STATE)
     plan = make_plan(

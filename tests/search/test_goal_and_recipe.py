@@ -29,6 +29,15 @@ def test_goals_that_cannot_be(options, reason):
         Goal(**options)
 
 
+def test_a_drop_that_guessing_would_do_for_is_refused():
+    lost = Verdict(0.3, 0.0, None, 0.45)
+    assert Goal(max_drop=0.4).score(lost) == pytest.approx(0.75)
+    with pytest.raises(InputError, match="45.00 points better than guessing"):
+        Goal(max_drop=0.45).score(lost)
+    assert "guessing" not in str(lost)
+    assert str(Verdict(0.45, 0.0, None, 0.45)) == "drop 45.00 points, no better than guessing"
+
+
 def test_the_score_is_the_part_of_what_is_allowed():
     lost = Verdict(0.004, 0.001, 0.03)
     assert Goal(max_drop=0.005).score(lost) == pytest.approx(0.8)

@@ -196,3 +196,67 @@ def test_tensors_that_a_module_does_not_have(change, reason):
 def test_a_merit_of_another_kind_is_refused(merit):
     with pytest.raises(InputError, match=r"takes one from 0 to 1 of which more is better"):
         OwnJudge(lambda state: merit, FLOAT)(WORSE)
+
+
+def learnt(worth):
+    """Return a network of one matrix, and a function that says how much of its order is left."""
+    order = np.arange(64, dtype=np.float32).reshape(8, 8)
+
+    def evaluate(state):
+        return worth(float((state["w"] == order).mean()))
+
+    return {"w": order}, evaluate
+
+
+def test_guessing_is_what_shuffled_weights_give():
+    state, evaluate = learnt(lambda right: 0.2 + 0.7 * right)
+    verdict = OwnJudge(evaluate, state)(state)
+    assert verdict.drop == 0
+    assert verdict.guessing == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize("worth", [lambda right: 0.9 - 0.8 * right, lambda right: 2.5 - 2 * right])
+def test_a_merit_of_which_less_is_better_is_refused(worth):
+    """A loss within 0 and 1 looks like an accuracy until a worse network is measured."""
+    state, evaluate = learnt(worth)
+    with pytest.raises(InputError, match="is less better"):
+        OwnJudge(evaluate, state)(state)
+
+
+def test_a_function_that_does_not_use_the_weights_is_refused():
+    state, evaluate = learnt(lambda right: 0.5)
+    with pytest.raises(InputError, match="shuffled, too"):
+        OwnJudge(evaluate, state)(state)
+
+
+def test_a_network_that_is_worse_than_one_order_by_chance_is_measured():
+    state, _ = learnt(float)
+    given = iter([0.6, 0.7, 0.4, 0.55])
+    verdict = OwnJudge(lambda state: next(given), state)(state)
+    assert verdict.guessing == pytest.approx(0.2)
+    assert verdict.drop == pytest.approx(0.05)
+
+
+def test_a_function_that_cannot_measure_shuffled_weights_is_used():
+    state, evaluate = learnt(lambda right: right if right > 0.5 else math.nan)
+    verdict = OwnJudge(evaluate, state)(state)
+    assert (verdict.drop, verdict.guessing) == (0, None)
+
+
+def test_a_stored_network_beyond_1_is_refused():
+    state, evaluate = learnt(lambda right: 0.5 if right == 1 else 30 * right)
+    worse = {"w": state["w"] + (np.arange(64).reshape(8, 8) % 2)}
+    with pytest.raises(InputError, match="of a stored network is 15"):
+        OwnJudge(evaluate, state)(worse)
+
+
+def test_guessing_among_classes():
+    logits = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    assert judge_of(logits, logits, 0.7)(WORSE).guessing == pytest.approx(0.45)
+    assert judge_of(logits, logits)(WORSE).guessing is None
+
+
+def test_one_logit_says_nothing():
+    logits = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match="a softmax over one class"):
+        judge_of(logits, logits + 3)(WORSE)

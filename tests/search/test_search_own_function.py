@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from softcell.curvature import calibrate
 from softcell.errors import InfeasibleError, InputError
 from softcell.search import Goal, OwnJudge, Search
 from softcell.search.subjects import own_subject
@@ -94,3 +97,40 @@ def test_a_goal_that_the_function_never_grants(plain, device):
         Search(subject_of(plain, fickle), device, Goal(max_drop=0.01)).run()
     # The float network was asked about once.
     assert (found[0], sum(found)) == (True, 1)
+
+
+def one_logit():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 1))
+        return module, torch.randn(64, 12)
+
+
+def test_one_logit_has_no_divergence_to_search_by(device):
+    module, inputs = one_logit()
+    with pytest.raises(InputError, match="a softmax over one class"):
+        own_subject(lambda: StateDictWeights(module.state_dict()), module=module, inputs=inputs)
+
+
+def test_one_logit_is_searched_by_a_function_and_the_layers_inputs(device):
+    module, inputs = one_logit()
+    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    right = module(inputs) > 0
+
+    def evaluate(tensors):
+        given = {name: torch.tensor(values) for name, values in tensors.items()}
+        answers = torch.func.functional_call(module, given, (inputs,)) > 0
+        return float((answers == right).float().mean())
+
+    known = calibrate(module, inputs, seed=0, kind="inputs")
+    subject = own_subject(
+        lambda: StateDictWeights(state),
+        evaluate=evaluate,
+        module=module,
+        inputs=inputs,
+        calibration=known,
+    )
+    outcome = Search(subject, device, Goal(max_drop=0.1), vary=False).run()
+    verdict = outcome.confirmed.verdict
+    assert verdict.divergence is None
+    assert 0 <= verdict.drop <= 0.1 < verdict.guessing

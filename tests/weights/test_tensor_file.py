@@ -1,8 +1,13 @@
+import os
+
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from softcell.errors import FormatError, InputError
+from softcell.weights import WeightsReader
 from softcell.weights.tensor_file import digest, read_tensors, write_tensors
 
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.zeros((), np.int64)}
@@ -64,3 +69,36 @@ def test_the_digest_sees_name_type_shape_and_value():
     assert digest({"a": np.zeros(1), "b": np.ones(1)}) == digest(
         {"b": np.ones(1), "a": np.zeros(1)}
     )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [(torch.bfloat16, np.float32), (torch.float16, np.float16), (torch.bool, np.bool_)],
+)
+def test_files_of_others_are_read_in_types_that_numpy_has(tmp_path, dtype, kept):
+    values = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).to(dtype)
+    save_torch({"w": values, "n": torch.tensor(3)}, tmp_path / "a", metadata={"who": "us"})
+    tensors, metadata = read_tensors(tmp_path / "a")
+    assert tensors["w"].dtype == kept
+    assert tensors["w"].tolist() == values.float().tolist()
+    assert tensors["n"] == 3
+    assert metadata == {"who": "us"}
+
+
+def test_types_that_numpy_lacks_are_told_with_file_and_tensor(tmp_path):
+    save_torch({"w": torch.ones(2).to(torch.float8_e4m3fn)}, tmp_path / "a")
+    with pytest.raises(InputError, match=r"a: tensor 'w' is F8_E4M3; expected"):
+        read_tensors(tmp_path / "a")
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_told(tmp_path, monkeypatch):
+    write_tensors(tmp_path / "a", {"a": np.ones(5_000), "b": np.ones(50_000)}, {})
+    read = WeightsReader.read
+
+    def cut_after(self, name):
+        os.truncate(tmp_path / "a", 60_000)
+        return read(self, name)
+
+    monkeypatch.setattr(WeightsReader, "read", cut_after)
+    with pytest.raises(FormatError, match="ends at byte 60000"):
+        read_tensors(tmp_path / "a")

@@ -19,12 +19,12 @@ def feedback_layer(
     Args:
         weights: The network's tensors.
         tensor: What is known of the tensor.
-        calibration: Holds the curvature of tensors. One that is not there, or whose curvature is
-            cut into blocks because it is so wide, is stored in an open loop.
+        calibration: Holds the curvature of tensors. One that is not there, or whose curvature is 0
+            or cut into blocks because it is so wide, is stored in an open loop.
     """
     name = tensor.info.name
     rows = as_rows(finite_weights(weights, name))
-    curvature = None if calibration is None else calibration.layers.get(name)
+    curvature = None if calibration is None else calibration.curvature(name)
     if calibration is None or curvature is None or curvature.rows.size != len(rows):
         return FeedbackLayer(name, rows, tensor.importance)
     # Second moments of inputs say nothing of one layer's weight against another's.

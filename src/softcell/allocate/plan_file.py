@@ -22,6 +22,7 @@ from softcell.codes.schemes import parse_scheme
 from softcell.devices import device_of
 from softcell.durations import Ages
 from softcell.errors import FormatError, InputError, OwnDeviceError
+from softcell.own_bytes import text_bytes
 from softcell.records import parse_json, read, record_of, require_keys, values_of
 from softcell.weights import Weights
 
@@ -97,7 +98,7 @@ def load_plan(path: Path | str) -> Plan:
         FormatError: It is truncated, damaged, no plan, or one of another version.
     """
     try:
-        data = Path(path).read_bytes()
+        data = text_bytes(path)
     except OSError as error:
         raise InputError(
             f"cannot read {path}: {error.strerror or error}; give a plan of `softcell optimise`"

@@ -85,7 +85,7 @@ def survey(
         weights: The network's tensors.
         scheme: The scheme that will store them.
         sensitivity: Diagonal Fisher information by tensor, of the tensor's shape. See
-            `loss_weights` for tensors without.
+            `loss_weights` for tensors without, or where it is 0 throughout.
         vector_bits: Bits of a number in vectors, 16 or 12, where the scheme codes matrices.
         keep: Names of tensors that are stored as they are, byte by byte.
         known: Of earlier surveys of these weights, to save reading them again; added to.
@@ -113,11 +113,18 @@ def survey(
     if sum(each.info.size for each in result) == 0:
         raise InputError("the network has no weights: nothing to store")
     analog = [each for each in result if each.coded]
-    felt = {
+    given = {
         each.info.name: _felt_by_row(sensitivity[each.info.name], each.info)
         for each in analog
         if sensitivity is not None and each.info.name in sensitivity
     }
+    # Nothing that came back to a matrix says nothing of it: it must not get lost for that.
+    felt = {name: rows for name, rows in given.items() if rows.any()}
+    if given and not felt:
+        raise InputError(
+            "the sensitivity is 0 for every weight of the matrices; compute it on other inputs, or "
+            "leave it out"
+        )
     if sensitivity is not None and analog and not felt and scheme.has("sensitivity"):
         raise InputError(
             f"the sensitivity has no tensor {analog[0].info.name!r}, nor any other of the "

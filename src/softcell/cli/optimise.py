@@ -299,7 +299,8 @@ def _line(trial: Trial, best: Trial | None) -> str:
 
 
 def _report(search: Search, outcome: Outcome) -> dict[str, Any]:
-    from softcell.search.explanation import by_layer, losses
+    from softcell.image.closed_loop import losses
+    from softcell.search.explanation import by_layer
 
     state, header, written = search.maker.write(outcome.plan, outcome.confirmed.first_seed)
     calibration = search.maker.subject.calibration

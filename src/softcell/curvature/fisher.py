@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from softcell.curvature.gradients import noise_gradients, undisturbed
+from softcell.curvature.layer import require_felt
+from softcell.errors import InputError
 from softcell.progress import Progress
 
 
@@ -47,8 +49,9 @@ def diagonal_fisher(
         has the same array under each. Buffers have none.
 
     Raises:
-        InputError: No images, a batch below 1, a seed out of range, or outputs that are not finite
-            logits of the stated shape with a gradient.
+        InputError: No images, a batch below 1, a seed out of range, outputs that are not finite
+            logits of the stated shape with a finite gradient, of at least two classes; or no weight
+            for which the loss has any curvature.
 
     Example:
         >>> import torch
@@ -89,8 +92,19 @@ class SquaredGradients:
         self._predictions += predictions
 
     def mean(self) -> dict[str, np.ndarray]:
-        """Return the mean over the predictions, under every name of a parameter."""
+        """Return the mean over the predictions, under every name of a parameter.
+
+        Raises:
+            InputError: A sum is not finite, or all are 0.
+        """
         means = {n: (total / self._predictions).cpu().numpy() for n, total in self._sums.items()}
+        for name, values in means.items():
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"the squared gradients of {name!r} are too large for float32; scale the "
+                    "network's logits down"
+                )
+        require_felt(max((float(values.max(initial=0)) for values in means.values()), default=0.0))
         return {name: means[owner] for name, owner in self._owners.items()}
 
 

@@ -64,14 +64,19 @@ def noise_gradients(
                 allow_unused=True,
             )
         stream = stream.at(logits.numel())
-        yield (
-            {
-                name: gradient.to_dense() if gradient.is_sparse else gradient
-                for name, gradient in zip(weights, gradients, strict=True)
-                if gradient is not None
-            },
-            len(logits),
-        )
+        dense = {
+            name: gradient.to_dense() if gradient.is_sparse else gradient
+            for name, gradient in zip(weights, gradients, strict=True)
+            if gradient is not None
+        }
+        for name, gradient in dense.items():
+            if not bool(gradient.isfinite().all()):
+                raise InputError(
+                    f"what comes back to {name!r} is not finite for inputs {start} to "
+                    f"{start + len(inputs) - 1}; check the network's weights and these inputs, or "
+                    "run it in float32"
+                )
+        yield dense, len(logits)
         if progress is not None:
             progress(PROGRESS, start + len(inputs), len(images))
 
@@ -82,6 +87,20 @@ def require_batches(images: Tensor, batch: int) -> None:
         raise InputError(f"images must have shape (images, ...), got {tuple(images.shape)}")
     if batch < 1:
         raise InputError(f"batch must be at least 1, got {batch}")
+
+
+def require_classes(classes: int) -> None:
+    """Make sure that a softmax over so many outputs can change.
+
+    Raises:
+        InputError: It is one, or none.
+    """
+    if classes < 2:
+        raise InputError(
+            f"the module returns {classes} output for each prediction, and a softmax over one "
+            "class is always sure: no weight would matter; let a module of one logit z return "
+            "(0, z), or go by the layers' inputs (--kind inputs), or by an evaluate function"
+        )
 
 
 @contextmanager
@@ -110,6 +129,7 @@ def _rows(outputs: object) -> Tensor:
             f"the module must return logits of shape (batch, ..., classes), got {shape}; "
             "wrap it in one that does"
         )
+    require_classes(outputs.shape[-1])
     logits = outputs.flatten(0, -2)
     if not bool(torch.isfinite(logits).all()):
         raise InputError("the module returned logits that are not finite; check its weights")

@@ -143,6 +143,23 @@ class LayerCurvature:
             )
 
 
+def require_felt(largest: float) -> None:
+    """Make sure that some weight matters.
+
+    Args:
+        largest: Largest curvature of all.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not largest > 0:
+        raise InputError(
+            "the curvature is 0 for every weight: these outputs say nothing of what matters "
+            "(they are too sure of themselves, or do not depend on the weights); scale the logits "
+            "down, give other inputs, or go by the layers' inputs (--kind inputs)"
+        )
+
+
 def block_width(columns: int) -> int:
     """Return the number of columns that share a covariance: all, or blocks of at most 4096.
 

@@ -1,5 +1,6 @@
 """Memory cells: what is written, how it ages, what is read."""
 
+from softcell.devices.ageing import ageing_note, measured_seconds
 from softcell.devices.catalogue import (
     DEVICES,
     device_from,
@@ -38,6 +39,7 @@ __all__ = [
     "Spread",
     "Stuck",
     "WanCell",
+    "ageing_note",
     "allow_device",
     "device_from",
     "device_of",
@@ -46,6 +48,7 @@ __all__ = [
     "fit_table",
     "installed",
     "load_device",
+    "measured_seconds",
     "mixture_law",
     "parse_device",
     "plain_levels",

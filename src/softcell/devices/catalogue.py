@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.devices.device import Axis, Device, shortest
-from softcell.devices.imperfections import ReadOut, Spread, Stuck
+from softcell.devices.imperfections import ReadOut, Spread, Stuck, layers
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.mushroom import MushroomCell
 from softcell.devices.own import installed, named_device, split, stored_device
@@ -23,6 +23,7 @@ from softcell.devices.reference import GaussianCell, IdealCell
 from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
+from softcell.own_bytes import text_bytes
 from softcell.records import place, read, record_of, require_keys
 
 MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = {
@@ -36,6 +37,7 @@ _STATED = {"read_noise": float}  # what the user may know better of a measured d
 IMPERFECTIONS: Mapping[str, type[Stuck | Spread | ReadOut]] = {
     each.kind: each for each in (Stuck, Spread, ReadOut)
 }
+_MOST_LAYERS = 8
 DEVICES = (*MEASURED, *MODELS)
 """Names of the devices that come with softcell."""
 
@@ -91,7 +93,7 @@ def parse_device(text: str) -> Device:
     for part in parts[1:]:
         kind, _, options = part.partition(":")
         types = option_types(IMPERFECTIONS[kind])
-        device = IMPERFECTIONS[kind](device, **parsed_options(part, options, types))
+        device = _around(kind, device, parsed_options(part, options, types))
     return device
 
 
@@ -117,7 +119,7 @@ def device_of(definition: Mapping[str, Any], where: str = "") -> Device:
         if kind in IMPERFECTIONS:
             require_keys(values, ("of",), where)
             of = device_of(values.pop("of"), place(where, "of"))
-            return IMPERFECTIONS[kind](of, **_options(IMPERFECTIONS[kind], values, where))
+            return _around(kind, of, _options(IMPERFECTIONS[kind], values, where))
         if kind in MODELS:
             return MODELS[kind](**_options(MODELS[kind], values, where))
         if isinstance(kind, str) and split(kind) == (kind, ""):
@@ -168,9 +170,11 @@ def load_device(path: Path | str) -> Device:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(text_bytes(path).decode().replace("\r\n", "\n"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such device file") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
     except RecursionError:
@@ -245,6 +249,12 @@ def _base(text: str) -> Device:
         f"unknown device {text!r}; known: {', '.join([*DEVICES, *installed()])}, or a .toml file "
         "from `softcell fit`, or module:Class of a device of your own"
     )
+
+
+def _around(kind: str, of: Device, options: Mapping[str, Any]) -> Device:
+    if layers(of) >= _MOST_LAYERS:
+        raise InputError(f"a device has at most {_MOST_LAYERS} imperfections")
+    return IMPERFECTIONS[kind](of, **options)
 
 
 def _is_file(text: str) -> bool:

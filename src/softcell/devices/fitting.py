@@ -34,8 +34,11 @@ _CHANCE, _CHANCE_OF_FEW = 0.01, 0.2
 _FEW = 10
 """Rows beyond one for each input below which no more than `_CHANCE_OF_FEW` can be asked for."""
 
-_LEAST_SEPARATION = 0.5
-"""In standard deviations; two levels as far apart tell 0.04 bits."""
+_LEAST_SEPARATION = 0.75
+"""In standard deviations; two levels as far apart tell 0.1 bits."""
+
+_LIMIT = 8
+"""Equal readings at several inputs that are no chance of a coarse converter."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def fit_table(
     readings = usable_readings(table, columns.reading, raw, place, at, log10, resistance=resistance)
     values, place = readings.values[readings.kept], place[readings.kept]
     found = statistics(values, place, at, _labels(table, columns, readings), str(path))
-    found, resolved = _resolved(table, columns, found, at)
+    found, resolved = _resolved(table, columns, found, at, np.bincount(place))
     noise = float(found.deviation.min()) if read_noise is None else read_noise
     device = MeasuredCell(
         label=name or path.name.split(".")[0],
@@ -215,19 +218,31 @@ def _labels(table: Table, columns: Columns, readings: Readings) -> list[str] | N
     """Return the name of each fitted row's cell."""
     if not columns.device:
         return None
+    for name in columns.device:
+        if "" in table.columns[name]:
+            line = table.lines[table.columns[name].index("")]
+            raise InputError(
+                f"{table.path}, row {line}: nothing in column {name!r}, which names the cell; "
+                "name it, or leave the row out"
+            )
     rows = zip(*(table.columns[name] for name in columns.device))
     return [" / ".join(row) for row in compress(rows, readings.kept)]
 
 
 def _resolved(
-    table: Table, columns: Columns, found: Statistics, at: NDArray[np.float64]
+    table: Table,
+    columns: Columns,
+    found: Statistics,
+    at: NDArray[np.float64],
+    rows: NDArray[np.int64],
 ) -> tuple[Statistics, list[str]]:
     """Give inputs at which nothing but one value was read the smallest deviation of the others.
 
     Raises:
         InputError: There are no others, or the same value was read at several inputs.
     """
-    silent = found.deviation <= 1e-9 * np.abs(found.mean).max()
+    tiny = 1e-9 * np.abs(found.mean).max()
+    silent = found.deviation <= tiny
     if not silent.any():
         return found, []
     first = f"{silent.sum()} of {len(at)} inputs (the first at {at[int(np.argmax(silent))]:g})"
@@ -237,13 +252,14 @@ def _resolved(
             f"the noise; measure every input several times, with a finer resolution (taken: "
             f"{columns})"
         )
-    count = np.unique(np.float32(found.mean[silent]), return_counts=True)[1]
-    if count.max() > 1:
-        raise InputError(
-            f"{table.path}: nothing but the same {columns.reading} was read at {count.max()} of "
-            f"{len(at)} inputs, which is a limit of the instrument; leave those inputs out (taken: "
-            f"{columns})"
-        )
+    for end in (found.mean.min(), found.mean.max()):
+        same = silent & (np.abs(found.mean - end) <= tiny)
+        if same.sum() > 1 and rows[same].sum() >= _LIMIT:
+            raise InputError(
+                f"{table.path}: nothing but the same {columns.reading} was read at {same.sum()} of "
+                f"{len(at)} inputs, which is a limit of the instrument; leave those inputs out "
+                f"(taken: {columns})"
+            )
     least = found.deviation[~silent].min()
     note = (
         f"{columns.reading}: all readings of one cell are equal at {first}; their noise is taken "

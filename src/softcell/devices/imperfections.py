@@ -15,6 +15,7 @@ from softcell.errors import InputError
 from softcell.streams import Stream
 
 _FINER = (1, 4, 16, 32)  # levels of the grid of a spread's law for each programmable level
+_NEGLIGIBLE = 1e-9  # deviation of levels that is far below what float32 tells apart
 _OVERLAP = 0.1  # total variation between neighbouring levels at which the grid is fine enough
 
 
@@ -76,7 +77,7 @@ class Stuck(Imperfection):
 
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         levels = checked_levels(levels)
-        words = stream.named("stuck").words(len(levels), draw=_layers(self.of))
+        words = stream.named("stuck").words(len(levels), draw=layers(self.of))
         at_low = words < np.uint64(round(self.low * 2**32))
         at_high = words >= np.uint64(2**32 - round(self.high * 2**32))
         held = np.where(at_low, np.float32(0), np.where(at_high, np.float32(1), levels))
@@ -117,7 +118,7 @@ class Spread(Imperfection):
 
     def write(self, levels: NDArray[np.float32], *, stream: Stream) -> Cells:
         levels = checked_levels(levels)
-        offset = stream.named("spread").normal(len(levels), draw=_layers(self.of))
+        offset = stream.named("spread").normal(len(levels), draw=layers(self.of))
         offset *= np.float32(self.sigma)
         shifted = np.clip(levels + offset, np.float32(0), np.float32(1))
         cells = self.of.write(shifted, stream=stream)
@@ -133,7 +134,7 @@ class Spread(Imperfection):
         self, levels: NDArray[np.float64], edges: NDArray[np.float64], age_seconds: float
     ) -> NDArray[np.float64]:
         levels = np.asarray(levels, np.float64)
-        if self.sigma == 0:
+        if self.sigma < _NEGLIGIBLE:
             return self.of.law(levels, edges, age_seconds)
         for finer in _FINER:
             grid = np.linspace(0, 1, finer * (LEVELS - 1) + 1)
@@ -197,12 +198,12 @@ class ReadOut(Imperfection):
         return law
 
 
-def _layers(device: Device) -> int:
+def layers(device: Device) -> int:
     """Count the imperfections of a device, so that each layer has random numbers of its own."""
-    layers = 0
+    count = 0
     while isinstance(device, Imperfection):
-        device, layers = device.of, layers + 1
-    return layers
+        device, count = device.of, count + 1
+    return count
 
 
 def _interpolated_weights(

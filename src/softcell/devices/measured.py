@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from softcell.errors import InputError
 from softcell.streams import Stream
 
 _KNOTS = 4 * (LEVELS - 1) + 1
+_LARGEST = 1e15  # beyond any quantity, and far within what float32 squares
+_LARGEST_LOGARITHM = 100
 _STATISTICS = ("inputs", "mean", "deviation", "device_spread")
 
 
@@ -53,6 +55,7 @@ class MeasuredCell:
             rest of `deviation`.
     """
 
+    measured_seconds: ClassVar[float] = 0.0
     label: str
     origin: str
     level: Axis
@@ -69,11 +72,15 @@ class MeasuredCell:
         tables = (self.mean, self.deviation, self.device_spread)
         if any(table.shape != self.inputs.shape for table in tables):
             raise InputError(f"{self.label}: expected one statistic for each of the inputs")
-        if not all(np.isfinite(table).all() for table in (self.inputs, *tables)):
-            raise InputError(f"{self.label}: inputs and statistics must be finite")
+        most = _LARGEST_LOGARITHM if self.reading.scale == "log10" else _LARGEST
+        within = all((np.abs(table) <= most).all() for table in tables)
+        if not within or not (np.abs(self.inputs) <= _LARGEST).all():
+            raise InputError(
+                f"{self.label}: inputs and statistics must be finite; readings at most {most:g}"
+            )
         if min(self.deviation.min(), self.device_spread.min()) < 0:
             raise InputError(f"{self.label}: standard deviations must be at least 0")
-        if not 0 <= self.read_noise < np.inf:
+        if not 0 <= self.read_noise <= most:
             raise InputError(f"{self.label}: read noise must be at least 0, got {self.read_noise}")
         for name in _STATISTICS:  # what a law was computed from must not change afterwards
             own = np.array(getattr(self, name), np.float64)

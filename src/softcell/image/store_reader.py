@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from softcell.channel import Channel
 from softcell.codes.code import RUN_CELLS
 from softcell.codes.store.hard_store import DecodedRun
+from softcell.codes.store.ldpc import STEP
 from softcell.errors import FormatError
 from softcell.image.cell_image import STORE_RUN, CellImage
 from softcell.image.readings import Readings
 from softcell.image.salvage import LostWeights
 from softcell.image.scrambling import unscrambled
 from softcell.image.word_checks import word_checks
+
+_DOUBTFUL = round(np.log(100) / STEP)
+"""Largest log-likelihood ratio, in steps, of a reading that may be an outlier: one of a hundred."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,9 @@ class StoreReader:
                 # Of so many erased bits at most half are wrong here or were wrong before.
                 detected ^= np.repeat(missing, width).view(np.uint8)
                 yield self._store.decode(detected, size)
+            elif detected.dtype == np.int8:
+                # As if a cell in a hundred read anything: that of those that do is less certain.
+                yield self._store.decode(np.clip(detected, -_DOUBTFUL, _DOUBTFUL), size)
 
     def _detected(
         self, readings: Readings, start: int, stop: int

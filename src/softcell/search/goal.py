@@ -63,13 +63,19 @@ class Goal:
         Where only cells are limited it is the drop itself, or the divergence.
 
         Raises:
-            InputError: What is asked for was not measured.
+            InputError: What is asked for was not measured, or is no more than guessing gives.
         """
         scores = []
         if self.max_drop is not None:
             if verdict.drop is None:
                 raise InputError(
                     "a largest drop needs an evaluate function or a task; ask for a divergence"
+                )
+            if verdict.guessing is not None and self.max_drop >= verdict.guessing:
+                raise InputError(
+                    f"the float network is only {100 * verdict.guessing:.2f} points better than "
+                    f"guessing, and a drop of {100 * self.max_drop:g} would leave nothing of "
+                    "that; allow less"
                 )
             scores.append(verdict.drop / self.max_drop)
         if self.max_divergence is not None:

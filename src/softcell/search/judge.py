@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,10 @@ SEARCH, CONFIRM, FEW = 0, 1, 2
 layers."""
 
 
+_ORDERS = 3
+"""Orders of shuffled weights that are asked for at most."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How far a stored network is from the float one.
@@ -32,16 +37,20 @@ class Verdict:
         drop: Accuracy that is lost, from -1 to 1; None if it is not known.
         error: Standard error of the drop.
         divergence: Kullback-Leibler divergence of the outputs in nats; None if not known.
+        guessing: Drop of a network that knows nothing and guesses; None if it is not known.
     """
 
     drop: float | None
     error: float = 0.0
     divergence: float | None = None
+    guessing: float | None = None
 
     def __str__(self) -> str:
         parts = []
         if self.drop is not None:
             parts.append(f"drop {100 * self.drop:.2f} points")
+            if self.guessing is not None and self.drop >= self.guessing:
+                parts.append("no better than guessing")
         if self.divergence is not None:
             parts.append(f"divergence {self.divergence:.4f}")
         return ", ".join(parts)
@@ -105,7 +114,8 @@ class OutputJudge:
         given, float_ = self._known[inputs]
         stored = _logits(self.outputs(state, given))
         if not bool(torch.isfinite(stored).all()):
-            return Verdict(None if self.accuracy is None else 1.0, 0.0, float("inf"))
+            drop = None if self.accuracy is None else 1.0
+            return Verdict(drop, 0.0, float("inf"), self._guessing(float_))
         p, q = float_.log_softmax(dim=1), stored.log_softmax(dim=1)
         divergence = float((p.exp() * (p - q)).sum(dim=1).mean())
         if self.accuracy is None:
@@ -114,12 +124,19 @@ class OutputJudge:
         right = sure.max(dim=1).values
         lost = right - sure.gather(1, stored.argmax(dim=1, keepdim=True))[:, 0]
         error = float(lost.std()) / len(lost) ** 0.5 if len(lost) > 1 else 0.0
-        return Verdict(float(lost.mean()), error, divergence)
+        return Verdict(float(lost.mean()), error, divergence, self._guessing(float_))
+
+    def _guessing(self, logits: Tensor) -> float | None:
+        return None if self.accuracy is None else self.accuracy - 1 / logits.shape[1]
 
 
 @dataclass(eq=False)
 class OwnJudge:
     """Asks a user's function how good the weights are; the float ones it is asked for once.
+
+    It is asked once more for the float network with the weights of each matrix in another order,
+    which knows nothing: its figure is what guessing gives, and has to be the lower one. Where it is
+    not, two other orders are asked for.
 
     Args:
         evaluate: Gives the accuracy of tensors by name, or another figure of merit from 0 to 1 of
@@ -129,7 +146,8 @@ class OwnJudge:
 
     Raises:
         InputError: When it is called: the function gives something other than a finite number,
-            or for the float network none from 0 to 1.
+            for the float network none from 0 to 1 or none above that of guessing, or for a stored
+            one more than 1.
 
     Example:
         >>> judge = OwnJudge(lambda state: float(state["w"].mean()), {"w": np.ones(2)})
@@ -141,13 +159,48 @@ class OwnJudge:
     state: State
     besides: Judge | None = None
     _float: float | None = field(default=None, repr=False)
+    _guessing: float | None = field(default=None, repr=False)
 
     def __call__(self, state: State, inputs: int = SEARCH) -> Verdict:
         """Compare a stored network with the float one."""
         if self._float is None:
-            self._float = self._fraction(self._merit(self.state))
+            merit = self._fraction(self._merit(self.state))
+            self._guessing = self._lost_by_guessing(merit)
+            self._float = merit
+        merit = self._merit(state)
+        if merit > 1:
+            raise InputError(
+                f"the figure of merit of a stored network is {merit:g}, that of the float network "
+                f"{self._float:g}; give one from 0 to 1 of which more is better"
+            )
         divergence = None if self.besides is None else self.besides(state, inputs).divergence
-        return Verdict(self._float - self._merit(state), 0.0, divergence)
+        return Verdict(self._float - merit, 0.0, divergence, self._guessing)
+
+    def _lost_by_guessing(self, merit: float) -> float | None:
+        """Return what the float network's merit is above that of shuffled weights, if known."""
+        matrices = {n: v for n, v in self.state.items() if v.ndim > 1 and v.dtype.kind == "f"}
+        if not any(v.size > 1 for v in matrices.values()):
+            return None
+        found = []
+        for order in range(_ORDERS):
+            random = np.random.default_rng(order)
+            shuffled = {n: random.permuted(v.ravel()).reshape(v.shape) for n, v in matrices.items()}
+            with suppress(Exception):  # such a network may be beyond what can be measured
+                found.append(merit - self._merit({**self.state, **shuffled}))
+                if found[-1] > 0:
+                    return found[-1]
+        if not found:
+            return None
+        if min(found) < 0:
+            raise InputError(
+                f"the figure of merit is {merit:g} for the float network and "
+                f"{merit - min(found):g} with its weights shuffled: is less better? Give one of "
+                "which more is better, such as 1 - loss; or a network that is better than guessing"
+            )
+        raise InputError(
+            f"the figure of merit is {merit:g} with the weights shuffled, too; let the function "
+            "load the weights that it is given, and measure what the network has learnt"
+        )
 
     @staticmethod
     def _fraction(merit: float) -> float:
@@ -220,6 +273,9 @@ def _logits(outputs: Tensor) -> Tensor:
     """Return predictions by classes, float64."""
     from torch import Tensor
 
+    from softcell.curvature.gradients import require_classes
+
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
         raise InputError("the module must return logits of shape (batch, ..., classes)")
+    require_classes(outputs.shape[-1])
     return outputs.flatten(0, -2).double()

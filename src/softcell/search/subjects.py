@@ -138,7 +138,10 @@ def own_subject(
         learnt, rest = learnt_of(inputs), 2 * (len(inputs) // 4)
         parts = {SEARCH: inputs[-rest : -rest // 2], CONFIRM: inputs[-rest // 2 :]}
         parts[FEW] = parts[SEARCH][: max(rest // 8, 2)]
-        judge = OutputJudge(module_outputs(module), state, parts.__getitem__)
+        outputs = module_outputs(module)
+        # Of one logit there is no divergence; with an evaluate function it is not needed.
+        if evaluate is None or outputs(state, inputs[:1]).shape[-1] > 1:
+            judge = OutputJudge(outputs, state, parts.__getitem__)
     if evaluate is not None:
         judge = OwnJudge(evaluate, state, judge)
     if judge is None:

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from softcell.codes.entropy.index_coding import LARGEST, decode_indices, encode_indices, stream_size
+from softcell.codes.entropy import index_coding
+from softcell.codes.entropy.index_coding import (
+    LARGEST,
+    decode_indices,
+    encode_indices,
+    stream_size,
+)
 from softcell.codes.entropy.index_models import (
     CLASSES,
     FRACTION,
@@ -233,3 +239,49 @@ def test_the_bytes_stay_what_they_are():
         for states in (1, 8)
     }
     assert found == {1: "9297f4b7e971eb82", 8: "d8088c402329b7f9"}
+
+
+# Streams that are used up
+
+
+@pytest.mark.parametrize("states", [1, 8])
+@pytest.mark.parametrize("by_column", [False, True])
+@pytest.mark.parametrize("run", [1, 7, 64, 1000])
+def test_runs_of_any_length_make_the_same_stream(monkeypatch, run, states, by_column):
+    trellis = Trellis(states, by_column=by_column)
+    indices = gaussian((23, 19), 30)
+    stream = encode_indices(indices, trellis=trellis)
+    monkeypatch.setattr(index_coding, "_RUN", run)
+    assert encode_indices(indices, trellis=trellis) == stream
+    np.testing.assert_array_equal(decode_indices(stream, (23, 19), trellis=trellis), indices)
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (1, 10**12), (10**9, 1)])
+def test_a_shape_beyond_what_bytes_can_hold_is_refused_before_memory_is_taken(shape):
+    stream = encode_indices(gaussian((30, 30), 2))
+    with pytest.raises(FormatError, match="cannot hold indices"):
+        decode_indices(stream, shape)
+
+
+def test_the_most_indices_that_bytes_hold_are_decoded():
+    # Nothing takes fewer bits than zeros among zeros.
+    zeros = np.zeros((2000, 2000), np.int32)
+    stream = encode_indices(zeros)
+    assert zeros.size > 8_000 * len(stream)
+    np.testing.assert_array_equal(decode_indices(stream, zeros.shape), zeros)
+
+
+def test_a_decoder_stops_soon_after_its_stream_has_ended(monkeypatch):
+    stream = encode_indices(gaussian((100, 100), 2))
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return code(*arguments)
+
+    code = index_coding.code_indices
+    monkeypatch.setattr(index_coding, "code_indices", counted)
+    monkeypatch.setattr(index_coding, "_RUN", 1000)
+    with pytest.raises(FormatError, match="ends at byte"):
+        decode_indices(stream, (10_000, 1_000))
+    assert 10 <= len(calls) <= 20  # of 10,000

@@ -123,3 +123,12 @@ def test_keeps_precision():
     assert keeps_precision(np.array([0.0, 6.2e-5, 65_504.0], np.float32))
     assert not keeps_precision(np.array([1.0, 6.0e-5], np.float32))  # subnormal in float16
     assert not keeps_precision(np.array([1.0, -65_505.0], np.float32))
+
+
+def test_float16_refuses_a_tensor_that_would_vanish():
+    tiny = np.full((4, 4), 1e-9, np.float32)
+    with pytest.raises(InputError, match="16 of 16 weights are below float16's smallest"):
+        FORMATS["float16"].encode(tiny)
+    mostly = np.append(tiny.reshape(-1), np.float32(1.0))
+    kept = FORMATS["float16"].decode(FORMATS["float16"].encode(mostly), mostly.shape)
+    assert kept[-1] == 1

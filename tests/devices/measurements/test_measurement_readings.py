@@ -82,7 +82,13 @@ def test_readings_around_zero_are_linear():
         usable(signed, log10=True)
 
 
-@pytest.mark.parametrize("rows", [range(0, 200, 5), range(160, 175), range(160, 200)])
+def test_zeros_that_the_user_asks_for_are_readings():
+    zeros = changed(MICROSIEMENS, [7], 0.0)
+    assert usable(zeros, log10=False).kept.all()
+    assert not usable(zeros).kept[7]
+
+
+@pytest.mark.parametrize("rows", [range(0, 200, 3), range(160, 175), range(160, 200)])
 @pytest.mark.parametrize("value", [9.9e37, 0.0, np.nan, 99999.0])
 def test_many_are_not_set_aside(rows, value):
     with pytest.raises(InputError, match=rf"{len(rows)} of 200 readings .* too many to set aside"):

@@ -83,7 +83,26 @@ def test_units_stand_in_names_in_their_own_line_and_beside_numbers(tmp_path):
         table = read_table(path)
         values, found, _ = column_numbers(table, table.names[-1])
         assert (values.tolist(), found) == ([2.0], unit)
-    assert split_unit("V_s") == ("V s", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "unit"),
+    [
+        ("pulse_voltage_V", "pulse voltage", "V"),
+        ("Time (s)", "Time", "s"),
+        ("I[uA]", "I", "uA"),
+        ("U / mV", "U", "mV"),
+        ("t/s", "t", "s"),
+        ("R in kOhm", "R", "kohm"),
+        ("G (\u00b5S)", "G", "uS"),
+        ("V_s", "V s", ""),
+        ("V_A", "V A", ""),
+        ("DATA", "DATA", ""),
+        ("mean (log)", "mean (log)", ""),
+    ],
+)
+def test_units_of_names(name, words, unit):
+    assert split_unit(name) == (words, unit)
 
 
 @pytest.mark.parametrize(
@@ -112,16 +131,19 @@ def test_prefixes_and_forms_of_numbers(text, value, tmp_path):
             b"1.0,1000\n1.0,1100\n",
             "row 1: the first line holds numbers .1.0, 1000. wh",
         ),
+        (b"# lab 2, 25 C\n1.0,1000\n1.1,1100\n", "row 2: the first line holds numbers"),
         (b"a,1.0,1000\na,1.0,1100\n", "row 1: the first line holds numbers"),
         (
             b"1.0,1.2,1.4\n1e5,2e5,3e5\n",
             "row 1: .* levels with a column each, bring a line for",
         ),
         (b"n,1.0V,1.2V\n1,2e5,3e5\n", "row 1: .* levels with a column each, bring a line for"),
-        (b"V;R\n1,0;101.5\n1,5;3,5\n", "row 2: '101.5' has a decimal point, and row 2 the comma"),
-        (b"V;R\n1;101,500\n2;204,750\n", "row 2: '101,500' may have a decimal comma or one for th"),
+        (b"V;R\n1,0;101.5\n1,5;3,5\n", "'1,0' in row 2 has a decimal comma, and '101.5' in row 2"),
+        (b"V;R\n1;101,500\n2;204,750\n", "'101,500' in row 2 may have a decimal comma or one for"),
         (b"V,R\n1,00,101,5\n", "row 2: 4 columns, the header has 2; .* decimal commas need"),
         (b'V,R\n1,2\n"1,2\n1,2\n', "row 3: 1 columns, the header has 2"),
+        (b'"V\na",R,R\n1,2,3\n', "two columns have the same name"),
+        (b'V,R\n1,"2\n3"\n', "row 2: column 'R' holds '2 3'"),
         (b"V,R\n1,1_000\n", "row 2: column 'R' holds '1_000'"),
         (b"V,G_uS\n1,3u\n", "row 2: column 'G_uS' is in uS and holds '3u'"),
         (b"V,R\n1,3 A\n1,3 V\n", "column 'R' holds several units: A, V"),

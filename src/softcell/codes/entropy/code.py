@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.codes.code import Block, Design, LoopLayer, Part, StoredTensor, require_each_row
 from softcell.codes.entropy.column_quantise import ColumnQuantiser, Contexts
+from softcell.codes.entropy.quantise import quantise
 from softcell.codes.entropy.stream import (
+    HEADER,
     decode,
     encode,
     encode_quantised,
@@ -18,6 +22,7 @@ from softcell.codes.entropy.stream import (
     stored_steps,
 )
 from softcell.codes.entropy.trellis import Trellis
+from softcell.codes.entropy.trellis_kernels import OFFSETS
 from softcell.errors import FormatError, InputError
 
 _PASSES = 2
@@ -73,13 +78,35 @@ class EntropyCode:
         """Return the weights of a stream that come before what is lost of it."""
         return salvage(stored.data.tobytes(), (stored.rows, stored.columns), stored.lost)
 
+    @cached_property
+    def _coded(self) -> dict[bytes, NDArray[np.uint8]]:
+        return {}
+
     def stream(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return a tensor's bytes; rows of shape (rows, columns), finite."""
-        if self.by_column:
-            data = encode_quantised(rows, self.row_steps(len(rows)), trellis=self.trellis)
-        else:
-            data = encode(rows, self.step, trellis=self.trellis, trade_off=self.trade_off)
-        return np.frombuffer(data, np.uint8)
+        """Return a tensor's bytes; rows of shape (rows, columns), finite.
+
+        They are kept: who planned a network by its streams need not code it again to write it.
+        """
+        key = repr(rows.shape).encode() + hashlib.sha256(np.ascontiguousarray(rows).data).digest()
+        if key not in self._coded:
+            if self.by_column:
+                data = encode_quantised(rows, self.row_steps(len(rows)), trellis=self.trellis)
+            else:
+                data = encode(rows, self.step, trellis=self.trellis, trade_off=self.trade_off)
+            self._coded[key] = np.frombuffer(data, np.uint8)
+        return self._coded[key]
+
+    def expected_bytes(self, part: NDArray[np.float32], weights: int) -> float:
+        """Return the bytes that a tensor will take, as a part of it shows.
+
+        Args:
+            part: Weights, shape (rows, columns), of a tensor that has one step.
+            weights: Number of weights of the tensor.
+        """
+        step = stored_steps(np.atleast_1d(self.step))
+        found = quantise(part, step, trellis=self.trellis, trade_off=self.trade_off, of=weights)
+        head = HEADER + (OFFSETS if found.offsets.any() else 0)
+        return head + len(found.stream) * weights / part.size
 
     def row_steps(self, rows: int) -> NDArray[np.float32]:
         """Return the step of each row, shape (rows,)."""

@@ -38,6 +38,7 @@ from softcell.codes.entropy.index_models import (
     reciprocals,
     sign_rates,
 )
+from softcell.codes.entropy.sign_kernels import agreements
 from softcell.codes.entropy.trellis import Trellis
 from softcell.errors import FormatError, InputError
 
@@ -321,9 +322,5 @@ def _strongest_lag(indices: NDArray[np.int32]) -> int:
     In a convolution's rows, where taps follow each other, that is the width of its kernel.
     """
     signs = np.sign(indices[: max(_LAG_SAMPLE // indices.shape[1], 1)]).astype(np.int8)
-    best, chosen = 0, 2
-    for lag in range(2, min(_LARGEST_LAG, indices.shape[1] - 1) + 1):
-        agreement = abs(int((signs[:, lag:] * signs[:, :-lag]).sum(dtype=np.int64)))
-        if agreement > best:
-            best, chosen = agreement, lag
-    return chosen
+    found = np.abs(agreements(signs, min(_LARGEST_LAG, indices.shape[1] - 1)))
+    return max(int(found.argmax()), 2) if found.size else 2

@@ -115,10 +115,15 @@ def initial_models(quantisers: int) -> tuple[NDArray[np.int32], NDArray[np.int64
     in units of 2^-24, and its count of observations. The second has the weights of the sign's
     neighbours, which begin at none, and the count of signs.
     """
+    return _initial_magnitudes(quantisers).copy(), np.zeros(SIGN_INPUTS + 1, np.int64)
+
+
+@cache
+def _initial_magnitudes(quantisers: int) -> NDArray[np.int32]:
     magnitudes = np.empty((2, quantisers * CLASSES, NODES), np.int32)
     magnitudes[0] = np.tile(_initial_probabilities(), (quantisers, 1))
     magnitudes[1] = FIRST_COUNT
-    return magnitudes, np.zeros(SIGN_INPUTS + 1, np.int64)
+    return magnitudes
 
 
 def _laplacian(mean: float) -> NDArray[np.float64]:

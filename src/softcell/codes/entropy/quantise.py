@@ -7,7 +7,8 @@ An index is chosen so that
 is least, with lambda = trade_off * mean of importance * step^2. Bits are the adaptive coder's own:
 a pass of coding says in which class each index falls and what each decision costs there, the
 indices are chosen again under these costs, and so on for a few passes. Plain rounding is
-``trade_off`` 0.
+``trade_off`` 0. Of a large matrix all passes but the last see a sample: what an index costs in its
+class, and where the centroids are, is known well enough from a hundred thousand weights.
 
 Where a coarser step and a dearer bit gain alike, lambda = 2 ln 2 * distortion (6 dB per bit): 0.12
 of a scalar quantiser's step^2 at high rates, where the error is uniform (2 ln 2 / 12), and 0.08 in
@@ -16,19 +17,18 @@ a trellis. Below one bit per weight the best lies higher, towards 0.2. Only a tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from softcell.codes.entropy.code_lengths import code_lengths
 from softcell.codes.entropy.index_coding import Models, trace_indices
-from softcell.codes.entropy.index_models import PROBABILITY_BITS
+from softcell.codes.entropy.sample import sample
 from softcell.codes.entropy.trellis import Trellis, row_runs
 from softcell.codes.entropy.trellis_kernels import (
-    LEVELS,
     OFFSETS,
     choose_indices,
-    fill_code_lengths,
     reconstruct,
     sum_centroids,
     weighted_distortion,
@@ -43,6 +43,10 @@ OFFSET_UNIT = 1 / 256
 # Bits that storing the offsets costs.
 OFFSET_BITS = 8 * OFFSETS
 _LARGEST_MAGNITUDE = float(1 << 30)
+
+WHOLE = 1 << 21
+"""Most weights of a matrix that every pass sees."""
+_SAMPLE = 1 << 17
 
 _SCALAR = Trellis()
 
@@ -73,6 +77,15 @@ class Quantised:
         return dequantise(self.indices, self.steps, self.offsets, self.trellis)
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known before a pass: the coder's models, the offsets in steps, the cost of a bit."""
+
+    models: Models = field(repr=False)
+    offsets: NDArray[np.float64]
+    multiplier: float
+
+
 def quantise(
     weights: NDArray[np.float32],
     steps: ArrayLike,
@@ -81,6 +94,7 @@ def quantise(
     trade_off: float | None = None,
     trellis: Trellis = _SCALAR,
     passes: int = PASSES,
+    of: int = 0,
 ) -> Quantised:
     """Choose the indices of a matrix of weights.
 
@@ -93,10 +107,13 @@ def quantise(
         trade_off: lambda in units of the mean of importance * step^2, from 0; default 0.12, or 0.08
             in a trellis.
         trellis: A trellis of more than one state for trellis-coded quantisation.
-        passes: Times that indices are chosen, from 1; the best of them counts.
+        passes: Times that indices are chosen, from 1; the best of them counts. Of more than `WHOLE`
+            weights, all but the last see a sample.
+        of: Weights of the matrix that these are a sample of, to be treated as it would be.
 
     Returns:
-        Indices, offsets and stream. In J never worse than rounding to the nearest (scalar only).
+        Indices, offsets and stream. In J never worse than rounding to the nearest (scalar only, up
+        to `WHOLE` weights).
 
     Raises:
         InputError: An argument is out of range or of another shape.
@@ -118,33 +135,19 @@ def quantise(
             b"",
             0.0,
         )
-    multiplier = trade_off * float((scale * (steps64 * steps64)[:, None]).mean())
-    nearest = np.rint(weights / steps64[:, None]).astype(np.int32)
-    classes = np.empty(weights.shape, np.uint8)
-    stream, models = trace_indices(nearest, classes=classes)
+    if trade_off and max(of, weights.size) > WHOLE:
+        known = _learn(weights, steps64, scale, trade_off, trellis, max(passes - 1, 1))
+        indices = _nearest(weights, steps64)
+        classes = np.empty(weights.shape, np.uint8)
+        trace_indices(indices, classes=classes)
+        return _choose(weights, steps64, scale, trellis, known, classes, indices)[0]
+    known, classes, rounded = _begin(weights, steps64, scale, trade_off, trellis)
     candidates = []
-    if trellis.states == 1:
-        candidates = [_finish(weights, nearest, steps64, scale, multiplier, trellis, stream)]
-        passes = passes if trade_off else 0
-    else:
-        models = (np.tile(models[0], (1, trellis.quantisers, 1)), models[1])
-    offsets: NDArray[np.float64] = np.zeros(OFFSETS)
+    if rounded is not None:
+        candidates, passes = [rounded], passes if trade_off else 0
     for _ in range(passes):
         indices = np.empty(weights.shape, np.int32)
-        choose_indices(
-            weights,
-            steps64,
-            scale,
-            multiplier,
-            offsets,
-            trellis.transitions,
-            *code_lengths(models),
-            classes,
-            indices,
-        )
-        stream, models = trace_indices(indices, trellis=trellis, classes=classes)
-        result = _finish(weights, indices, steps64, scale, multiplier, trellis, stream)
-        offsets = result.offsets.astype(np.float64) * OFFSET_UNIT
+        result, known = _choose(weights, steps64, scale, trellis, known, classes, indices)
         candidates.append(result)
     return min(candidates, key=lambda candidate: candidate.cost)
 
@@ -176,6 +179,82 @@ def dequantise(
     return out
 
 
+def _nearest(weights: NDArray[np.float32], steps: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return the nearest index of every weight."""
+    nearest = np.empty(weights.shape, np.int32)
+    some = max(_SAMPLE // weights.shape[1], 1)
+    for start in range(0, len(weights), some):
+        part = slice(start, start + some)
+        nearest[part] = np.rint(weights[part] / steps[part, None])
+    return nearest
+
+
+def _begin(
+    weights: NDArray[np.float32],
+    steps: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    trade_off: float,
+    trellis: Trellis,
+) -> tuple[_Known, NDArray[np.uint8], Quantised | None]:
+    """Return what rounding shows, the classes, and for a scalar quantiser what it makes."""
+    multiplier = trade_off * float((scale * (steps * steps)[:, None]).mean())
+    nearest = _nearest(weights, steps)
+    classes = np.empty(weights.shape, np.uint8)
+    stream, models = trace_indices(nearest, classes=classes)
+    rounded = None
+    if trellis.states == 1:
+        rounded = _finish(weights, nearest, steps, scale, multiplier, trellis, stream)
+    else:
+        models = (np.tile(models[0], (1, trellis.quantisers, 1)), models[1])
+    return _Known(models, np.zeros(OFFSETS), multiplier), classes, rounded
+
+
+def _learn(
+    weights: NDArray[np.float32],
+    steps: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    trade_off: float,
+    trellis: Trellis,
+    passes: int,
+) -> _Known:
+    """Return what some passes over a sample show."""
+    chosen = sample(weights, _SAMPLE)
+    weights, steps, scale = chosen.of(weights), steps[chosen.rows], chosen.of(scale)
+    known, classes, _ = _begin(weights, steps, scale, trade_off, trellis)
+    indices = np.empty(weights.shape, np.int32)
+    for _ in range(passes):
+        known = _choose(weights, steps, scale, trellis, known, classes, indices)[1]
+    return known
+
+
+def _choose(
+    weights: NDArray[np.float32],
+    steps: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    trellis: Trellis,
+    known: _Known,
+    classes: NDArray[np.uint8],
+    indices: NDArray[np.int32],
+) -> tuple[Quantised, _Known]:
+    """Choose and code all indices in one pass; `classes` and `indices` are written over."""
+    lengths = code_lengths(known.models, classes)
+    choose_indices(
+        weights,
+        steps,
+        scale,
+        known.multiplier,
+        known.offsets,
+        trellis.transitions,
+        *lengths,
+        classes,
+        indices,
+    )
+    stream, models = trace_indices(indices, trellis=trellis, classes=classes)
+    found = _finish(weights, indices, steps, scale, known.multiplier, trellis, stream)
+    offsets = found.offsets.astype(np.float64) * OFFSET_UNIT
+    return found, _Known(models, offsets, known.multiplier)
+
+
 def _finish(
     weights: NDArray[np.float32],
     indices: NDArray[np.int32],
@@ -205,16 +284,6 @@ def _finish(
     return Quantised(indices, steps.astype(np.float32), offsets, trellis, stream, least)
 
 
-def code_lengths(models: Models) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the bits of every magnitude, by model, as the coder's models now are."""
-    one = models[0][0] / np.float64(1 << PROBABILITY_BITS)
-    bits = -np.log2(np.stack([1 - one, one])).astype(np.float32)
-    levels = np.empty((one.shape[0], LEVELS), np.float32)
-    lengths = np.empty((one.shape[0], 32), np.float32)
-    fill_code_lengths(bits, levels, lengths)
-    return levels, lengths
-
-
 def _check(
     weights: NDArray[np.float32],
     steps: ArrayLike,
@@ -237,7 +306,7 @@ def _check(
             f"not shape {given.shape}"
         )
     by_row = np.broadcast_to(given.astype(np.float32), (rows,)).astype(np.float64)
-    if weights.size and (np.abs(weights).max(axis=1) > _LARGEST_MAGNITUDE * by_row).any():
+    if weights.size and (_largest(weights) > _LARGEST_MAGNITUDE * by_row).any():
         raise InputError("a step is less than 2^-30 of its row's largest weight: take a larger one")
     scale = np.asarray(1.0 if importance is None else importance, np.float64)
     try:
@@ -251,3 +320,9 @@ def _check(
     if not (np.isfinite(trade_off) and trade_off >= 0) or passes < 1:
         raise InputError(f"expected trade_off >= 0 and passes >= 1, not {trade_off} and {passes}")
     return weights, by_row, scale
+
+
+def _largest(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the largest magnitude of each row, shape (rows,)."""
+    found: NDArray[np.float32] = np.maximum(weights.max(axis=1), -weights.min(axis=1))
+    return found

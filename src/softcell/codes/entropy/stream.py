@@ -59,6 +59,9 @@ _EIGHTHS = np.array(
     ]
 )
 
+HEADER = 3
+"""Bytes before the offsets."""
+
 SCALAR = Trellis()
 
 

@@ -37,24 +37,26 @@ def walk(indices, transitions, by_column, states, quantisers):
 
 
 @compiled()
-def fill_code_lengths(bits, levels, lengths):
+def fill_code_lengths(bits, used, levels, lengths):
     """Add up the bits of the decisions that spell a magnitude, its sign at one bit among them.
 
     Args:
-        bits: Bits of each node's decision, float32, shape (2, models, NODES): for zero, for one.
+        bits: Bits of each node's decision, float32, shape (2, used, NODES): for zero, for one.
+        used: Models that they are of, shape (used,).
         levels: Filled with the bits of each magnitude below LEVELS, shape (models, LEVELS).
         lengths: Filled with the bits of larger magnitudes by length, shape (models, 32).
     """
-    for model in range(levels.shape[0]):
+    for number in range(used.size):
+        model = used[number]
         ones = np.float32(0)
         for length in range(32):
             if length < 31:
-                lengths[model, length] = ones + bits[0, model, min(length, LENGTH_NODES - 1)]
+                lengths[model, length] = ones + bits[0, number, min(length, LENGTH_NODES - 1)]
             else:
                 lengths[model, length] = ones
             if length:
                 lengths[model, length] += np.float32(length)  # bits below the leading one; sign
-            ones += bits[1, model, min(length, LENGTH_NODES - 1)]
+            ones += bits[1, number, min(length, LENGTH_NODES - 1)]
         for size in range(LEVELS):
             length = 0
             while size >> length:
@@ -71,7 +73,7 @@ def fill_code_lengths(bits, levels, lengths):
                     else:
                         break
                     bit = (size >> place) & 1
-                    total += bits[bit, model, node] - np.float32(1)
+                    total += bits[bit, number, node] - np.float32(1)
                     prefix = 2 * prefix + bit
             levels[model, size] = total
 

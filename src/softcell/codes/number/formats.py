@@ -12,6 +12,9 @@ from softcell.bfloat16 import expand, round_up
 from softcell.errors import InputError
 from softcell.weights.safetensors_header import rows_of
 
+_VANISHED = 1e-4
+"""Share of a tensor's power (1 % of its size) that may become zeros unsaid."""
+
 _BLOCK = 1 << 18
 """Weights quantised at a time."""
 
@@ -57,7 +60,22 @@ def _float16(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
     most = max(float(weights.max()), -float(weights.min()))
     if most > limit:
         raise InputError(f"a weight of {most:.4g} is beyond float16; store it as float32")
-    return weights.astype(np.float16).reshape(-1).view(np.uint8)
+    kept = weights.astype(np.float16)
+    vanished = (kept == 0) & (weights != 0)
+    if vanished.any():
+        lost, power = (
+            float(np.square(each, dtype=np.float64).sum())
+            for each in (
+                weights[vanished],
+                weights,
+            )
+        )
+        if lost > _VANISHED * power:
+            raise InputError(
+                f"{int(vanished.sum())} of {weights.size} weights are below float16's smallest "
+                "number and would become zeros; store it as float32"
+            )
+    return kept.reshape(-1).view(np.uint8)
 
 
 def _from_float16(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:

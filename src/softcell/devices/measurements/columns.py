@@ -83,8 +83,6 @@ def choose_columns(
 def _only(table: Table, kinds: dict[str, Kind], pool: Sequence[str], kind: Kind, told: bool) -> str:
     """Return the one column of a kind, or the only one that may be of it."""
     named = [name for name in pool if kinds[name] is kind]
-    if len(named) > 1:
-        named = [name for name in named if len(set(table.columns[name])) > 1] or named
     possible = [name for name in pool if told or kinds[name] is Kind.UNKNOWN]
     for found in (named, possible):
         if len(found) == 1:

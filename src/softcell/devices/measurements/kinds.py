@@ -48,7 +48,8 @@ _SYMBOL = re.compile(
     r"[vrg]|[VRGI](?: \w*|[A-Z0-9]{0,6}|(?i:set|reset|read|prog|on|off|out|in|th|cc|[gdsp]{1,2}))"
 )
 _TIME = _words(
-    "t time* zeit* temps date* elapsed delay wait age retention* sec second* minute* hour*"
+    "t ts dt time* zeit* uhrzeit temps date* datum elapsed delay wait hold age retention* sec "
+    "second* minute* hour* day days"
 )
 _TEMPERATURE = _words("temp temperat* celsius kelvin")
 _DEVICE = _words(
@@ -61,19 +62,18 @@ _CYCLE = _words(
     "shot* attempt* endurance pass round set"
 )
 _READ_NUMBER = _words("read reads pulse pulses measurement meas")
-_COUNTER = _words(
-    "# no nr n i j k num number nummer index idx ind count* unnamed line seq sequence order "
-    "step* point* pt record entry"
-)
+_NUMBER = _words("# no nr num number nummer index idx count* unnamed")
+_COUNTER = _words("n i j k ind line seq sequence order step* point* pt record entry")
 _LEVEL = _words("level* lvl target* input* dac programmed intended nominal state")
 _WRITTEN = _words(
-    "pulse* width amplitude duration height write written program* prog pgm set reset gate "
+    "pulse* width length amplitude duration height write written program* prog pgm set reset gate "
     "applied stimulus compliance cc bias erase forced in"
 )
 _READ = _words(
-    "read* measured meas output* out response threshold vth vt sense* hrs lrs adc result* final"
+    "read* measure* meas output* out response threshold vth vt sense* hrs lrs adc result* final"
 )
-_DIRECT = _words("width duration")
+_PULSES, _SECONDS = ("ps", "ns", "us"), ("s", "ms", "ks", "min", "h", "days")
+_DIRECT = _words("width length")
 
 
 def kind_of(table: Table, name: str) -> Kind:
@@ -87,12 +87,12 @@ def kind_of(table: Table, name: str) -> Kind:
     if values is None:
         texts = 2 * sum(map(is_quantity, table.columns[name])) < len(table.lines)
         return Kind.TEXT if texts and kind in MEASURED else kind
-    if kind is Kind.UNKNOWN and len(values) >= _FEW:
-        if (values == values[0]).all():
-            return Kind.CONSTANT
-        if (np.diff(values) > 0).all():
-            return Kind.COUNTER
-    return Kind.COUNTER if kind in MEASURED and _evenly_rising(values) else kind
+    if kind not in MEASURED or len(values) < _FEW:
+        return kind
+    if (values == values[0]).all():
+        return Kind.CONSTANT
+    rising = (np.diff(values) > 0).all() if kind is Kind.UNKNOWN else _evenly_rising(values)
+    return Kind.COUNTER if rising else kind
 
 
 def _by_name(table: Table, name: str, values: NDArray[np.float64] | None) -> Kind:
@@ -104,9 +104,8 @@ def _by_name(table: Table, name: str, values: NDArray[np.float64] | None) -> Kin
         return _measured(words, unit, tokens, symbol)
     if words == "T" or unit in ("K", "C", "°C") or _has(tokens, _TEMPERATURE):
         return Kind.TEMPERATURE
-    if not _has(tokens, _DIRECT) and (
-        _has(tokens, _TIME) or unit in ("s", "ms", "ks", "min", "h", "days")
-    ):
+    lasts = "duration" in tokens and unit not in _PULSES
+    if not _has(tokens, _DIRECT) and (_has(tokens, _TIME) or unit in _SECONDS or lasts):
         return Kind.TIME
     if _has(tokens, _LEVEL):
         return Kind.INPUT
@@ -126,17 +125,18 @@ def _counted(tokens: list[str], unit: str, values: NDArray[np.float64] | None) -
         return Kind.CYCLE
     if values is None or unit or _has(tokens, _DIRECT):
         return None
-    dense = 2 * len(np.unique(values)) > values.max() - values.min()
+    known = values[np.isfinite(values)]
+    dense = 2 * len(np.unique(known)) > known.max() - known.min()
     if dense and _has(tokens, _READ_NUMBER):
         return Kind.READ_NUMBER
-    return Kind.COUNTER if dense and _has(tokens, _COUNTER) else None
+    return Kind.COUNTER if _has(tokens, _NUMBER) or (dense and _has(tokens, _COUNTER)) else None
 
 
 def _measured(words: str, unit: str, tokens: list[str], symbol: bool) -> Kind:
     for known, kind in ((_LEVEL, Kind.INPUT), (_READ, Kind.READING), (_WRITTEN, Kind.INPUT)):
         if _has(tokens, known):
             return kind
-    if unit.endswith("V") or _has(tokens, _VOLTAGE) or unit in ("ps", "ns", "us"):
+    if unit.endswith("V") or _has(tokens, _VOLTAGE) or unit in _PULSES:
         return Kind.INPUT
     if unit.endswith(("A", "S", "ohm")) or _has(tokens, _ELECTRICAL):
         return Kind.READING
@@ -160,7 +160,7 @@ def _has(tokens: list[str], known: tuple[str, ...]) -> bool:
 
 def _whole(values: NDArray[np.float64]) -> bool:
     known = values[np.isfinite(values)]
-    return bool(len(known) == len(values) and (known == np.round(known)).all())
+    return bool(len(known) and (known == np.round(known)).all())
 
 
 def _evenly_rising(values: NDArray[np.float64] | None) -> bool:

@@ -24,7 +24,8 @@ _PREFIXES = {
 }
 _UNIT = r"[fpnumkMGT]?(?:V|A|S|ohm|s)|min|h|days|%|°C|a\.u\."
 _NAMED = re.compile(
-    rf"(.+?)(?:[_ ]+({_UNIT})|[_ ]*\[\s*({_UNIT}|C|K)\s*\]|[_ ]*\(\s*({_UNIT}|C|K)\s*\))"
+    rf"(.+?)(?:(?:[_ ]+(?:in[_ ])?|[_ ]*/[_ ]*)({_UNIT})"
+    rf"|[_ ]*\[\s*({_UNIT}|C|K)\s*\]|[_ ]*\(\s*({_UNIT}|C|K)\s*\))"
 )
 _OHM = re.compile(r"(?i)ohms?\b")
 _SYMBOLS = {"V": "V", "R": "ohm", "I": "A", "G": "S"}
@@ -121,9 +122,9 @@ def _parsed(texts: Sequence[str], decimal: str) -> tuple[list[float | None], set
     prefixes: set[str] = set()
 
     def value(text: str) -> float | None:
-        if decimal == "." and "_" not in text:
+        if "_" not in text and (decimal == "." or "." not in text):
             try:
-                return float(text)
+                return float(text.replace(decimal, "."))
             except ValueError:
                 pass
         if text.lower() in _MARKS:

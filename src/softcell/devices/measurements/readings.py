@@ -92,6 +92,8 @@ def usable_readings(
     values[kept] = np.log10(readings[kept]) if log10 else readings[kept]
     far = _far(values, kept, place)
     equal = kept & _sentinels(table.columns[column], readings, far, place)
+    if forced and not log10:
+        equal &= readings != 0
     aside.append((equal, "a value that comes again, or zero or nines, far from all others"))
     kept = kept & ~equal
     values[equal] = np.nan
@@ -184,10 +186,13 @@ def _medians(
 def _far(values: NDArray[np.float64], kept: _Rows, place: NDArray[np.int64]) -> _Rows:
     """Return rows that lie far from most others at their level."""
     middle, spread = _bulk(values, kept, place)
+    distance = np.abs(values - middle[place])
     steps = np.diff(np.unique(values[kept]))
     resolution = steps.min() if len(steps) else 0.0
-    spread = np.maximum(spread, np.nanmedian(spread) / 4)
-    distance = np.abs(values - middle[place])
+    some = distance[kept & (distance > 0)]
+    common = 1.4826 * np.median(some) if len(some) else 0.0
+    few = np.bincount(place[kept], minlength=len(spread)) < _FEW
+    spread = np.where(few, np.fmax(spread, common), np.fmax(spread, np.nanmedian(spread) / 4))
     far: _Rows = kept & (distance > _FAR * np.maximum(spread[place], resolution))
     return far
 
@@ -225,13 +230,17 @@ def _require_few(
     place: NDArray[np.int64],
     inputs: NDArray[np.float64],
 ) -> None:
-    """Refuse where what is set aside would change what was measured."""
+    """Refuse where what is set aside would change what was measured.
+
+    Missing readings, the first of `aside`, are counted at each input only.
+    """
     gone = np.bincount(place[~kept], minlength=len(inputs))
     rows = np.bincount(place, minlength=len(inputs))
     share = np.where((gone > 1) | (rows - gone < 2), gone / rows, 0.0)
     worst = int(np.argmax(share))
     at_one = share[worst] > _MOST_AT_AN_INPUT
-    if not at_one and (~kept).sum() <= max(1, _MOST * len(kept)):
+    marked = int((~kept & ~aside[0][0]).sum())
+    if not at_one and marked <= max(1, _MOST * len(kept)):
         return
     reasons = "; ".join(
         f"{rows.sum()} {reason} ({_shown(table, column, rows)})"

@@ -13,8 +13,9 @@ from softcell.devices.measurements.text_file import read_text
 from softcell.errors import InputError
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas", " ": "spaces"}
-_SAMPLE = 200
+_SAMPLE, _WIDEST = 200, 256
 _COMMENT = re.compile(r'\s*"?(//|[%!]|#(?!"?\s*[,;\t|]))')
+_SYMBOL = re.compile(r"\w{1,2}|\w+_\w+|\w*[\[(]\S*")
 _STATED = re.compile(r'"?sep=(.)"?')
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?\s*[^\d,.\s]{0,5}")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
@@ -68,9 +69,9 @@ def read_table(path: Path) -> Table:
         names = _commented_names(comments[before[-1]], separator, rows[0][1]) if before else None
         if names:
             rows.insert(0, (before[-1] + 1, names))
-    if not rows or (len(rows) < 2 and not any(map(is_quantity, rows[0][1]))):
+    header = _header(path, rows) if rows else []
+    if len(rows) < 2:
         raise InputError(f"{path}: expected a header line and measurements below it")
-    header = _header(path, rows)
     units = _units(rows)
     decimal = _decimal(path, rows)
     body = rows[2:] if units else rows[1:]
@@ -95,6 +96,8 @@ def _rows(path: Path, lines: Sequence[str], separator: str) -> Iterator[_Row]:
     line = 1
     try:
         for row in reader:
+            if reader.line_num > line:  # a text with line breaks in it
+                row = [" ".join(text.split()) for text in row]
             yield line, [text.strip() for text in row]
             line = reader.line_num + 1
     except csv.Error as error:
@@ -120,11 +123,11 @@ def _commented_names(line: str, separator: str, first: Sequence[str]) -> list[st
     if not any(map(is_number, first)):
         return None
     bare = line.strip().strip('"').lstrip("#%!/").strip()
-    for row in (bare.split(separator), bare.split(",") if separator == " " else bare.split()):
-        names = [text.strip() for text in row]
-        if len(names) == len(first) and not any(map(is_number, names)) and all(names):
-            return names
-    return None
+    names = [text.strip() for text in bare.split(separator if separator != " " else None)]
+    if len(names) != len(first) and all(map(_SYMBOL.fullmatch, bare.split())):
+        names = bare.split()
+    apart = len(names) == len(first) and all(names)
+    return names if apart and not any(name[0].isdigit() for name in names) else None
 
 
 def _header(path: Path, rows: list[_Row]) -> list[str | None]:
@@ -136,6 +139,10 @@ def _header(path: Path, rows: list[_Row]) -> list[str | None]:
         raise InputError(
             f"{path}: expected at least two columns (input, output) separated by commas, "
             f"semicolons, tabs or spaces, got {len(names)}"
+        )
+    if len(names) > _WIDEST:
+        raise InputError(
+            f"{path}: {len(names)} columns; bring a line for each reading: level,reading"
         )
     for number, row in rows:
         while len(row) > len(names) and not row[-1]:
@@ -176,21 +183,29 @@ def _units(rows: Sequence[_Row]) -> list[str]:
 
 
 def _decimal(path: Path, rows: Sequence[_Row]) -> str:
-    with_comma = [(line, t) for line, row in rows[1:] for t in row if "," in t and _COMMA.match(t)]
-    with_comma = [(line, text) for line, text in with_comma if _COMMA.fullmatch(text)]
+    """Return the decimal mark of all numbers.
+
+    Raises:
+        InputError: There are two, or a comma may stand for thousands.
+    """
+    texts = {text for _, row in rows[1:] for text in row if "," in text or "." in text}
+    with_comma = {text for text in texts if _COMMA.fullmatch(text)}
     if not with_comma:
         return "."
-    for line, row in rows[1:]:
-        for text in row:
-            if "." in text and is_number(text):
-                raise InputError(
-                    f"{path}, row {line}: {text!r} has a decimal point, and row {with_comma[0][0]} "
-                    f"the comma of {with_comma[0][1]!r}; write all numbers with points"
-                )
-    if all(_THOUSANDS.fullmatch(text) for _, text in with_comma):
-        line, text = with_comma[0]
+    with_point = {text for text in texts if "." in text and is_number(text)}
+
+    def first(among: set[str]) -> str:
+        line, text = next((line, t) for line, row in rows[1:] for t in row if t in among)
+        return f"{text!r} in row {line}"
+
+    if with_point:
         raise InputError(
-            f"{path}, row {line}: {text!r} may have a decimal comma or one for thousands; write "
-            "all numbers with points"
+            f"{path}: {first(with_comma)} has a decimal comma, and {first(with_point)} a point; "
+            "write all numbers with points"
+        )
+    if all(map(_THOUSANDS.fullmatch, with_comma)):
+        raise InputError(
+            f"{path}: {first(with_comma)} may have a decimal comma or one for thousands; write all "
+            "numbers with points"
         )
     return ","

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from softcell.errors import InputError
 
-LARGEST = 1 << 26
-"""Bytes of text that are read at most: some three million measurements."""
+LARGEST, LONGEST, MOST = 1 << 25, 1 << 16, 1 << 20
+"""Bytes of text, characters of a line, and lines that are read at most."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -38,6 +38,8 @@ def read_text(path: Path) -> tuple[str, str]:
         raise InputError(f"{path}: a zip archive or spreadsheet; export its table as CSV")
     text, encoding = _decoded(path, data)
     text = text.rstrip("\x1a").replace("\r\n", "\n").replace("\r", "\n")
+    if text.count("\n") > MOST:
+        raise InputError(f"{path}: more than {MOST:,} lines; fit a part of the measurements")
     found = _CONTROLS.search(text)
     if found:
         line = text.count("\n", 0, found.start()) + 1
@@ -45,6 +47,9 @@ def read_text(path: Path) -> tuple[str, str]:
             f"{path}, row {line}: not a readable CSV file (it holds control characters and is "
             "no text)"
         )
+    longest = max(map(len, text.split("\n")))
+    if longest > LONGEST:
+        raise InputError(f"{path}: a line of {longest:,} characters; expected a table with lines")
     return text, encoding
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ _COARSEST = 80.0
 _CLOSE = 0.002
 """A plan may leave this part of its target unused."""
 
-Code = TypeVar("Code")
+Made = TypeVar("Made")
 
 
 def bits_to_spend(setting: Setting) -> float:
@@ -36,13 +36,13 @@ def bits_to_spend(setting: Setting) -> float:
 
 
 def fit_factor(
-    codes_at: Callable[[float], Mapping[str, Code]],
-    cells_of: Callable[[Mapping[str, Code]], int],
+    made_at: Callable[[float], Made],
+    cells_of: Callable[[Made], int],
     setting: Setting,
     *,
     first: float,
     weights: int,
-) -> dict[str, Code]:
+) -> Made:
     """Return the codes at the factor that spends most of the target and no more.
 
     One more bit of step is about one bit less of each weight, and less where most are zero: the
@@ -50,7 +50,7 @@ def fit_factor(
     two sides.
 
     Args:
-        codes_at: Makes codes with the logarithm of the factor, to base 2.
+        made_at: Makes codes with the logarithm of the factor, to base 2.
         cells_of: Counts all cells of a network with these codes.
         setting: Target and store.
         first: Logarithm to begin with.
@@ -59,11 +59,11 @@ def fit_factor(
     Raises:
         InfeasibleError: No step is coarse enough.
     """
-    best: Mapping[str, Code] | None = None
+    best: Made | None = None
     unused, same_side, before = np.inf, 0, 0.0
     low, high, at = -np.inf, np.inf, first
     for done in range(_ROUNDS):
-        codes = codes_at(at)
+        codes = made_at(at)
         over = cells_of(codes) - setting.target
         if setting.progress:
             setting.progress("steps", done + 1, _ROUNDS)
@@ -81,14 +81,19 @@ def fit_factor(
         if np.isfinite(low) and (at <= low or at >= high):
             at = (low + high) / 2 if np.isfinite(high) else low + 0.5
     if best is None:
-        high, best = first + _COARSEST, codes_at(first + _COARSEST)
-        if cells_of(best) > setting.target:
-            raise InfeasibleError("no step brings the network into so few cells; ask for more")
+        high, best = first + _COARSEST, made_at(first + _COARSEST)
+        least = cells_of(best)
+        if least > setting.target:
+            per_weight = least / setting.target * setting.cells_per_weight
+            raise InfeasibleError(
+                f"no step brings the network into so few cells: it takes {per_weight:.3f} a weight "
+                "at least; ask for more"
+            )
         for _ in range(_ROUNDS):
             at = (max(low, first) + high) / 2
-            codes = codes_at(at)
+            codes = made_at(at)
             if cells_of(codes) <= setting.target:
                 high, best = at, codes
             else:
                 low = at
-    return dict(best)
+    return best
