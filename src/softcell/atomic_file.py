@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from softcell.errors import InputError
+from softcell.own_links import require_own_links
 from softcell.replacement import (
     PREFIX,
     NotDurableError,
@@ -63,7 +64,7 @@ class AtomicFile:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
-            _require_own_links(self.path)
+            require_own_links(self.path)
             # Replacing the link itself would leave the file that it names out of date, and
             # replacing a device such as /dev/null would destroy it.
             self._target = Path(os.path.realpath(path))
@@ -253,28 +254,6 @@ def _not_durable(what: Path | str, error: OSError) -> InputError:
         f"{what}: written, but it may not outlast a loss of power: {error.strerror or error}; see "
         "that the disk is sound"
     )
-
-
-def _require_own_links(path: Path) -> None:
-    """Refuse a link that another user may have laid in a folder that everybody can write.
-
-    The kernel's own guard (`fs.protected_symlinks`) does not see a link that `realpath` follows.
-
-    Raises:
-        InputError: The path, or a folder on its way, is such a link.
-    """
-    if not hasattr(os, "geteuid"):
-        return
-    for place in (Path(os.path.abspath(path)), *Path(os.path.abspath(path)).parents):
-        if not place.is_symlink():
-            continue
-        folder, owner = place.parent.stat(), place.lstat().st_uid
-        shared = folder.st_mode & stat.S_IWOTH
-        if shared and owner not in (os.geteuid(), folder.st_uid):
-            raise InputError(
-                f"cannot write {path}: {place} is another user's link in a folder that everybody "
-                "can write; choose another name"
-            )
 
 
 def _created(path: Path, mode: int | None) -> int:

@@ -88,6 +88,9 @@ class Target:
         return any((self.folder / name).is_file() for name in self.verb.stays)
 
     def _work(self) -> int:
+        from softcell import atomic_file
+
+        atomic_file._swept.clear()  # as in a new process
         return self.verb.run(self.verb.new, self._programmed)
 
     def _told(self, ended: Ended, blow: Blow) -> Iterator[str]:
