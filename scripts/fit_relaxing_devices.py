@@ -54,11 +54,12 @@ def quantiles(groups: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return smooth
 
 
-def start_quantiles(groups: list[NDArray[np.float64]], half: float) -> NDArray[np.float64]:
-    """Return the quantiles of where programming ended, which are within +-half, at SCORES."""
-    inner = abs(SCORES) < 3
-    table = np.repeat((half * np.sign(SCORES))[None], len(groups), axis=0)
-    table[:, inner] = [_quantile(g, SCORES[inner]) for g in groups]
+def start_quantiles(groups: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the quantiles of where programming ended at SCORES, from the least to the most."""
+    within = np.clip(SCORES, -3, 3)
+    table = np.stack([_quantile(g, within) for g in groups])
+    table[:, within == -3] = np.array([g.min() for g in groups])[:, None]
+    table[:, within == 3] = np.array([g.max() for g in groups])[:, None]
     return table
 
 
@@ -141,7 +142,7 @@ def statistics(
         "times": times,
         "scores": SCORES,
         "correlation": correlations(change, level, tables, noise),
-        "start": start_quantiles(start, g_max / RANGES / 2),
+        "start": start_quantiles(start),
         "change": tables,
     }
 

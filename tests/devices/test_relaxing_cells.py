@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, kstwo, norm
 
-from softcell.channel import channel_of
 from softcell.devices import Device, RelaxingCellB, parse_device, relaxing
 from softcell.devices.relaxation import SCORES, Relaxation, relaxation, without_noise
 from softcell.errors import InputError
@@ -29,12 +28,18 @@ def readings(device: Device, level: float, ages: list[float]) -> np.ndarray:
     return np.stack(read, axis=1).astype(np.float64)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "rram-relax-b:read_noise=0", "rram-relax-c:read_noise=2"])
-@pytest.mark.parametrize("age", [0.0, 0.003, 0.01, 0.3, 1.0, 30.0, 1e3, 1e5, 3e8])
+@pytest.mark.parametrize(
+    ("name", "age"),
+    [
+        *((name, age) for name in NAMES for age in (0.0, 0.003, 0.01, 1.0, 30.0, 1e3, 1e5, 3e8)),
+        ("rram-relax-b:read_noise=0", 0.3),
+        ("rram-relax-c:read_noise=2", 0.3),
+    ],
+)
 def test_the_law_is_that_of_simulated_readings_at_any_age(name, age):
     device = parse_device(name)
-    levels = np.array([0.0, 1 / 255, 0.11, 0.4, 0.8, 1.0])
-    edges = channel_of(device, age).edges
+    levels = np.array([0.0, 0.11, 0.4, 1.0])
+    edges = np.concatenate([[-np.inf], np.linspace(*device.span(age), 1023), [np.inf]])
     law = device.law(levels, edges, age)
     for level, row in zip(levels, law, strict=True):
         read = readings(device, level, [age])[:, 0]

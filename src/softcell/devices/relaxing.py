@@ -203,9 +203,9 @@ class RelaxingCell:
             deviation = np.hypot(a_deviation[:, :, None], b_deviation[:, None])
             deviation = deviation.reshape(mean.shape)
             weight = np.outer(a_weight, b_weight).ravel()
-        inside = (mean > 0) & (mean < self._data.highest)
         mean = np.clip(mean, 0, self._data.highest)
-        deviation = np.hypot(deviation * inside, self.read_noise)
+        room = np.minimum(mean, self._data.highest - mean) / _TAIL  # no slice reaches over an end
+        deviation = np.hypot(np.minimum(deviation, room), self.read_noise)
         return mixture_law(mean, deviation, weight, edges)
 
     def definition(self) -> dict[str, Any]:
