@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from softcell.streams import Stream
 
 # Knots between which a law has one slice of the normal score. Programming ends within a narrow
 # range: what lies far out needs few.
-_CHANGE_SLICES = np.unique([0, 14, 34, 94, 114, 128, *range(24, 105, 2), *range(44, 85)])
+_CHANGE_SLICES = np.unique([0, 7, 121, 128, *range(14, 115, 2), *range(44, 85)])
 _START_SLICES = np.unique([0, 128, *range(34, 95, 5), *range(44, 85)])
 _BLOCK = 64  # levels that a law is made of at a time, for little memory
 _TAIL = 5.0  # 3e-7 of the cells lie beyond this score on either side
@@ -58,13 +59,23 @@ def _at(table: NDArray[np.float64], levels: NDArray[Any]) -> NDArray[np.float64]
 def _slices(
     rows: NDArray[np.float64], edges: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return middle and deviation, each (levels, slices), and probability of slices of a score."""
+    """Return mean and deviation, each (levels, slices), and probability of slices of a score.
+
+    Within a slice a row is straight, and the score normal between two ends.
+    """
     from scipy.special import ndtr
 
+    first, last = SCORES[edges[:-1]], SCORES[edges[1:]]
+    side = np.where(first < 0, 1.0, -1.0)  # upper slices from below, where tails are precise
+    low, high = np.minimum(side * first, side * last), np.maximum(side * first, side * last)
+    weight = ndtr(high) - ndtr(low)
+    density_low, density_high = (np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi) for x in (low, high))
+    mean = (density_low - density_high) / weight
+    variance = 1 + (low * density_low - high * density_high) / weight - mean**2
     at = rows[:, edges]
-    middle, deviation = (at[:, 1:] + at[:, :-1]) / 2, np.abs(np.diff(at, axis=1)) / np.sqrt(12)
-    weight = np.diff(ndtr(SCORES[edges]))
-    return middle, deviation, weight / weight.sum()
+    slope = np.diff(at, axis=1) / (last - first)
+    centre = at[:, :-1] + slope * (side * mean - first)
+    return centre, np.abs(slope) * np.sqrt(variance), weight / weight.sum()
 
 
 @dataclass(frozen=True)
