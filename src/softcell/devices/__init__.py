@@ -18,6 +18,7 @@ from softcell.devices.mushroom import MushroomCell
 from softcell.devices.noise_share import read_noise_share
 from softcell.devices.own import OwnDevice, allow_device, installed
 from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.relaxing import RelaxingCellB, RelaxingCellC
 from softcell.devices.simulated import SimulatedCells
 from softcell.devices.wan import WanCell
 
@@ -35,6 +36,8 @@ __all__ = [
     "MushroomCell",
     "OwnDevice",
     "ReadOut",
+    "RelaxingCellB",
+    "RelaxingCellC",
     "SimulatedCells",
     "Spread",
     "Stuck",

@@ -20,15 +20,19 @@ from softcell.devices.measured import MeasuredCell
 from softcell.devices.mushroom import MushroomCell
 from softcell.devices.own import installed, named_device, split, stored_device
 from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.relaxing import RelaxingCellB, RelaxingCellC
 from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
 from softcell.own_bytes import text_bytes
 from softcell.records import place, read, record_of, require_keys
 
-MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = {
+_Model = MushroomCell | WanCell | RelaxingCellB | RelaxingCellC | GaussianCell | IdealCell
+MODELS: Mapping[str, type[_Model]] = {
     "pcm-mushroom": MushroomCell,
     "rram-wan": WanCell,
+    RelaxingCellB.kind: RelaxingCellB,
+    RelaxingCellC.kind: RelaxingCellC,
     "gaussian": GaussianCell,
     "ideal": IdealCell,
 }
