@@ -38,7 +38,7 @@ fuzz: $(READY)  ## Damaged inputs for every parser: FUZZ_INPUTS=1000000 FUZZ_SEE
 	$(BIN)/python tests/fuzz/run.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED) --keep out/fuzz
 
 crash: $(READY)  ## Kills and disk errors at every file event of every verb that writes (half an hour)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/crash/run.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/crash/strike.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

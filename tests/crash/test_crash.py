@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crash.events import BLOWS
-from crash.run import crash
+from crash.strike import crash
 from crash.verbs import VERBS, prepare
 
 BY_NAME = {verb.name: verb for verb in VERBS}

@@ -84,10 +84,11 @@ def write(
 
     Example:
         >>> import tempfile
+        >>> import softcell
         >>> weights = {"layer.weight": np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     header = write(weights, f"{folder}/x.cells", scheme="int8")
-        ...     restored = read(f"{folder}/x.cells", seed=1)
+        ...     restored = softcell.read(f"{folder}/x.cells", seed=1)
         >>> bool(np.abs(restored["layer.weight"] - weights["layer.weight"]).max() < 0.01)
         True
     """

@@ -1,4 +1,4 @@
-"""Strike at every file event of every verb that writes: python tests/crash/run.py [--verb NAME ...]
+"""Strike at every file event of every verb that writes: python tests/crash/strike.py [--verb NAME]
 
 Each verb is run in a child that is killed, interrupted or given a disk error at one of its file
 events, before or after it, for all of them. Afterwards the files that it writes must be the old
