@@ -144,7 +144,7 @@ class StoreReader:
             if self._image.header.scrambled:
                 detected = unscrambled(detected, start * width)
             yield self._store.decode(detected, size)
-            if detected.dtype == np.uint8 and missing.any():
+            if detected.dtype == np.uint8 and missing is not None:
                 # Of so many erased bits at most half are wrong here or were wrong before.
                 detected ^= np.repeat(missing, width).view(np.uint8)
                 yield self._store.decode(detected, size)
@@ -154,8 +154,8 @@ class StoreReader:
 
     def _detected(
         self, readings: Readings, start: int, stop: int
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return what the store detects in some cells, and which of them gave no reading."""
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Return what the store detects in some cells, and which gave no reading, if any did."""
         if self._region is None:
             raise FormatError("its store has no cells")
         detected, missing = [], []
@@ -163,4 +163,5 @@ class StoreReader:
             values = readings.read(self._region, at, min(at + RUN_CELLS, stop))
             detected.append(self._store.detect(self._channel, values))
             missing.append(np.isnan(values))
-        return np.concatenate(detected), np.concatenate(missing)
+        some = any(part.any() for part in missing)
+        return np.concatenate(detected), np.concatenate(missing) if some else None

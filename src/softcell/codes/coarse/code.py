@@ -84,13 +84,15 @@ class CoarseCode:
         if len(packed) != (-(-code.coarse_bits(columns) // 8) if code.protected else 0):
             raise FormatError(f"it holds {len(packed)} bytes of coarse bits")
         width = store.bits_per_symbol
-        stream, unread = np.empty((2, coarse * width), np.uint8)
+        stream, unread = np.empty(coarse * width, np.uint8), np.zeros(coarse * width, np.uint8)
 
         def detect(start: int) -> None:
             stop = min(start + RUN_CELLS, coarse)
             readings, place = stored.read(start, stop), slice(start * width, stop * width)
             stream[place] = store.detect(law.average, readings)
-            unread[place] = np.repeat(np.isnan(readings), width)
+            missing = np.isnan(readings)
+            if missing.any():
+                unread[place] = np.repeat(missing, width)
 
         if code.protected:
             stream = np.unpackbits(packed, count=code.coarse_bits(columns))
