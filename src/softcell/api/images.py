@@ -1,4 +1,4 @@
-"""A network into a cell image."""
+"""A network into a cell image, and back as `reading` does it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from softcell.allocate import Plan, Procedure
 from softcell.allocate.plan_file import require_network
+from softcell.api.reading import RestoreReport, read, restore
 from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT
 from softcell.curvature import Calibration
 from softcell.devices import Device, device_from
@@ -22,6 +23,8 @@ from softcell.image.header import ImageHeader
 from softcell.network import Network, plan_network, write_checked, write_network_and_chip
 from softcell.progress import Progress
 from softcell.weights import NetworkWeights, parse_weights
+
+__all__ = ["RestoreReport", "read", "restore", "write"]
 
 _log = logging.getLogger(__name__)
 
@@ -84,11 +87,10 @@ def write(
 
     Example:
         >>> import tempfile
-        >>> import softcell
         >>> weights = {"layer.weight": np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     header = write(weights, f"{folder}/x.cells", scheme="int8")
-        ...     restored = softcell.read(f"{folder}/x.cells", seed=1)
+        ...     restored = read(f"{folder}/x.cells", seed=1)
         >>> bool(np.abs(restored["layer.weight"] - weights["layer.weight"]).max() < 0.01)
         True
     """
