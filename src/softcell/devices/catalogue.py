@@ -18,9 +18,10 @@ from softcell.devices.device import Axis, Device, shortest
 from softcell.devices.imperfections import ReadOut, Spread, Stuck, layers
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.mushroom import MushroomCell
+from softcell.devices.noise_law import NoiseLaw, smoothed
 from softcell.devices.own import installed, named_device, split, stored_device
 from softcell.devices.reference import GaussianCell, IdealCell
-from softcell.devices.specification import option_types, parsed_options
+from softcell.devices.specification import option_types, parsed_options, specification
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
 from softcell.records import place, read, record_of, require_keys
@@ -32,7 +33,9 @@ MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = 
     "ideal": IdealCell,
 }
 MEASURED = ("pcm-partial-reset", "pcm-sweep", "rram-reset")
-_STATED = {"read_noise": float}  # what the user may know better of a measured device
+_STATED = {"read_noise": float, "bootstrap": int, "law": str}
+"""What the user may say of a packaged measured device."""
+_LAWS = ("normal", "empirical")
 IMPERFECTIONS: Mapping[str, type[Stuck | Spread | ReadOut]] = {
     each.kind: each for each in (Stuck, Spread, ReadOut)
 }
@@ -62,6 +65,21 @@ class _Measured:
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     device_spread: NDArray[np.float64]
+    noise: NoiseLaw | None = None
+    drawn: NoiseLaw | None = None
+
+
+@dataclass(frozen=True)
+class _Residuals:
+    """Residuals of a packaged device's measurements as they stand in a TOML file.
+
+    Args:
+        readings: How many there are at each input, shape (inputs,).
+        residuals: The law that draws from them.
+    """
+
+    readings: NDArray[np.int64]
+    residuals: NoiseLaw
 
 
 def parse_device(text: str) -> Device:
@@ -72,7 +90,8 @@ def parse_device(text: str) -> Device:
             `module:Class:option=value,...` for a device of your own, whose module is imported;
             followed by any number of `+imperfection:option=value,...`, the innermost first. A
             packaged measured device takes `read_noise`, the standard deviation of reading alone on
-            the reading axis; programming makes up the rest of the measured one.
+            the reading axis; programming makes up the rest of the measured one. `bootstrap=1` writes
+            cells with the measured residuals, and `law=empirical` has a law made of them, too.
 
     Raises:
         InputError: An unknown name or option, an unreadable file, or a class that is no device.
@@ -217,13 +236,78 @@ def device_toml(device: Device) -> str:
         f"unit = {quoted(values['reading']['unit'])}",
         f"scale = {quoted(values['reading']['scale'])}",
     ]
+    for key in ("noise", "drawn"):
+        if key in values:
+            table += ["", *_law_lines(key, values[key])]
     return "\n".join(table) + "\n"
+
+
+def residuals_toml(readings: NDArray[np.int64], residuals: NoiseLaw) -> str:
+    """Return the text of a file of residuals, which stands beside a packaged device.
+
+    Args:
+        readings: How many there are at each input, shape (inputs,).
+        residuals: The law that draws from them.
+    """
+    lines = [f"readings = {readings.tolist()}", "", *_law_lines("residuals", residuals.values())]
+    return "\n".join(lines) + "\n"
+
+
+def _law_lines(key: str, law: Mapping[str, Any]) -> list[str]:
+    def rows(name: str, digits: int) -> str:
+        lines = (", ".join(f"{x:.{digits}g}" for x in row) for row in law[name])
+        return f"{name} = [\n" + ",\n".join(f"  [{line}]" for line in lines) + "\n]"
+
+    return [
+        f"[{key}]",
+        f'kind = "{law["kind"]}"',
+        rows("weight", 10),
+        rows("centre", 5),
+        rows("scale", 5),
+    ]
 
 
 @lru_cache(maxsize=32)
 def _packaged(name: str) -> MeasuredCell:
-    text = (resources.files("softcell.devices") / "coefficients" / f"{name}.toml").read_text()
-    return _measured(tomllib.loads(text), "")
+    return _measured(_coefficients(f"{name}.toml"), "")
+
+
+@lru_cache(maxsize=8)
+def _residuals(name: str) -> _Residuals:
+    return record_of(_Residuals, _coefficients(f"{name}.residuals.toml"), name)
+
+
+def _coefficients(file: str) -> dict[str, Any]:
+    text = (resources.files("softcell.devices") / "coefficients" / file).read_text()
+    return tomllib.loads(text)
+
+
+@lru_cache(maxsize=32)
+def _stated(name: str, options: str) -> MeasuredCell:
+    """Return a packaged measured device with what the user says of it."""
+    text = f"{name}:{options}"
+    stated = parsed_options(text, options, _STATED)
+    device = _packaged(name)
+    law, bootstrap = stated.get("law", "normal"), stated.get("bootstrap", 0)
+    if law not in _LAWS:
+        raise InputError(f"{text!r}: law is one of {', '.join(_LAWS)}, got {law!r}")
+    if bootstrap not in (0, 1):
+        raise InputError(f"{text!r}: bootstrap is 0 or 1, got {shortest(bootstrap)}")
+    if not stated:
+        return device
+    noise = drawn = None
+    if law == "empirical":
+        found = _residuals(name)
+        noise = smoothed(found.residuals, found.readings)
+    if bootstrap:
+        drawn = _residuals(name).residuals
+    return replace(
+        device,
+        label=specification(name, stated),
+        read_noise=stated.get("read_noise", device.read_noise),
+        noise=noise,
+        drawn=drawn,
+    )
 
 
 def _base(text: str) -> Device:
@@ -231,12 +315,7 @@ def _base(text: str) -> Device:
     if name in MODELS:
         return MODELS[name](**parsed_options(text, options, option_types(MODELS[name])))
     if name in MEASURED:
-        stated = parsed_options(text, options, _STATED)
-        device = _packaged(name)
-        if not stated:
-            return device
-        noise = stated["read_noise"]
-        return replace(device, label=f"{name}:read_noise={shortest(noise)}", read_noise=noise)
+        return _stated(name, options)
     if text.endswith(".toml") or _is_file(text):
         return load_device(text)
     own = split(text)
@@ -283,4 +362,6 @@ def _measured(values: Any, where: str) -> MeasuredCell:
         deviation=model.deviation,
         device_spread=model.device_spread,
         read_noise=model.read_noise,
+        noise=model.noise,
+        drawn=model.drawn,
     )

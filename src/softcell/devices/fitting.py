@@ -51,6 +51,8 @@ class Fit:
         rows: Rows of measurements in the file.
         set_aside: Of those, rows that were not fitted.
         notes: What a user should know of the file, a line each.
+        residuals: What readings differ from the mean of their cell, in units of the deviation of
+            their input: an array of shape (readings,) for each input.
     """
 
     device: MeasuredCell
@@ -58,6 +60,7 @@ class Fit:
     rows: int
     set_aside: int
     notes: tuple[str, ...]
+    residuals: tuple[NDArray[np.float64], ...]
 
 
 def fit_measurements(
@@ -179,7 +182,16 @@ def fit_table(
         *_pooled(columns, found),
         *felt_columns(table, columns, values, found.group, readings.kept),
     ]
-    return Fit(device, columns, len(raw), int((~readings.kept).sum()), tuple(notes))
+    centres = np.bincount(found.group, values) / np.bincount(found.group)
+    residuals = (values - centres[found.group]) / found.deviation[place]
+    return Fit(
+        device,
+        columns,
+        len(raw),
+        int((~readings.kept).sum()),
+        tuple(notes),
+        tuple(residuals[place == k] for k in range(len(at))),
+    )
 
 
 def _levels(
