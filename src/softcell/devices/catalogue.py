@@ -90,8 +90,8 @@ def parse_device(text: str) -> Device:
             `module:Class:option=value,...` for a device of your own, whose module is imported;
             followed by any number of `+imperfection:option=value,...`, the innermost first. A
             packaged measured device takes `read_noise`, the standard deviation of reading alone on
-            the reading axis; programming makes up the rest of the measured one. `bootstrap=1` writes
-            cells with the measured residuals, and `law=empirical` has a law made of them, too.
+            the reading axis; programming makes up the rest of the measured one. `bootstrap=1`
+            writes cells with the measured residuals, and `law=empirical` has a law made of them.
 
     Raises:
         InputError: An unknown name or option, an unreadable file, or a class that is no device.

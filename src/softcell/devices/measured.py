@@ -159,15 +159,15 @@ class MeasuredCell:
     def _mixture(self, law: NoiseLaw) -> NDArray[np.float32]:
         """Weights, centres and deviations of programming, shape (3, components, knots)."""
         at = self.level.to_unit(np.linspace(0, 1, _KNOTS))
-        weight, centre, scale = (
-            np.stack([np.interp(at, self.inputs, column) for column in table.T])
-            for table in (law.weight, law.centre, law.scale)
-        )
-        deviation = np.interp(at, self.inputs, self.deviation)
-        centre, scale = programming(centre, scale, deviation, self.read_noise)
-        return np.stack([weight, centre, scale]).astype(np.float32)
+        deviation = self.deviation[:, None]
+        parts = programming(law.centre, law.scale, deviation, self.read_noise)
+        tables = np.stack([law.weight, *parts])
+        knots = [[np.interp(at, self.inputs, column) for column in table.T] for table in tables]
+        return np.array(knots, np.float32)
 
-    def _readings(self, levels: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    def _readings(
+        self, levels: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Means, deviations and weights of the components of readings, (levels, components)."""
         mean, normal, spread = (Response(table).at(levels)[:, None] for table in self._tables)
         if self.noise is None:

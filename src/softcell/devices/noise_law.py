@@ -126,9 +126,9 @@ def programming(
     reading explains: what lies far out was programmed so.
 
     Args:
-        centre: Centres in deviations, shape (components, levels).
+        centre: Centres in deviations, shape (inputs, components).
         scale: Standard deviations in deviations, same shape.
-        deviation: Standard deviation of a write and read, shape (levels,).
+        deviation: Standard deviation of a write and read, shape (inputs, 1).
         read_noise: That of reading alone.
 
     Returns:
@@ -215,15 +215,15 @@ def smoothed(points: NoiseLaw, readings: NDArray[np.int64]) -> NoiseLaw:
     weight, centre = points.weight, points.centre
     spread = np.sqrt((weight * (centre**2 + points.scale**2)).sum(axis=1))
     cumulated = np.cumsum(weight, axis=1) - weight / 2
-    quarter = np.array(
-        [np.interp([0.25, 0.75], c, x) @ [-1, 1] for c, x in zip(cumulated, centre)]
-    )
+    quarter = np.array([np.interp([0.25, 0.75], c, x) @ [-1, 1] for c, x in zip(cumulated, centre)])
     narrow = np.minimum(spread, np.where(quarter > 0, quarter, np.inf) / 1.349)
     width = (0.9 * narrow * np.asarray(readings) ** -0.2)[:, None]
     pilot = NoiseLaw("pilot", weight, centre, np.hypot(points.scale, width)).density(centre)
     logarithm = np.log(pilot)
     middle = (weight * logarithm).sum(axis=1, keepdims=True)
     return NoiseLaw(
-        "empirical", weight, centre, np.hypot(points.scale, width * np.exp((middle - logarithm) / 2))
+        "empirical",
+        weight,
+        centre,
+        np.hypot(points.scale, width * np.exp((middle - logarithm) / 2)),
     )
-
