@@ -58,6 +58,7 @@ def main() -> int:
             input_column=inputs,
             output_column=output,
             read_noise=READ_NOISE.get(name),
+            law="plain",
         )
         readings = np.array([len(each) for each in fit.residuals])
         texts = {

@@ -13,14 +13,20 @@ from numpy.typing import NDArray
 from softcell.devices.device import Axis
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.measurements import (
+    LAWS,
     Columns,
+    Evidence,
     Readings,
+    Samples,
     Statistics,
     Table,
     choose_columns,
+    choose_law,
     column_numbers,
     explained,
     felt_columns,
+    fitted_law,
+    folds,
     grouped_inputs,
     read_table,
     separation,
@@ -29,6 +35,9 @@ from softcell.devices.measurements import (
     usable_readings,
 )
 from softcell.errors import InputError
+
+CONFIDENCE = 0.98
+"""That the noise of an input is no larger than a fitted law has it."""
 
 _CHANCE, _CHANCE_OF_FEW = 0.01, 0.2
 _FEW = 10
@@ -51,6 +60,9 @@ class Fit:
         rows: Rows of measurements in the file.
         set_aside: Of those, rows that were not fitted.
         notes: What a user should know of the file, a line each.
+        evidence: How the law of noise fits the readings; None if none was fitted.
+        likeliest: The device whose noise is as likely larger as smaller.
+        folds: Likewise, fitted to four fifths of the readings each, where there are enough.
         residuals: What readings differ from the mean of their cell, in units of the deviation of
             their input: an array of shape (readings,) for each input.
     """
@@ -60,6 +72,9 @@ class Fit:
     rows: int
     set_aside: int
     notes: tuple[str, ...]
+    evidence: Evidence | None
+    likeliest: MeasuredCell
+    folds: tuple[MeasuredCell, ...]
     residuals: tuple[NDArray[np.float64], ...]
 
 
@@ -73,6 +88,8 @@ def fit_measurements(
     device_column: str | None = None,
     log10: bool | None = None,
     read_noise: float | None = None,
+    law: str = "best",
+    confidence: float = CONFIDENCE,
 ) -> MeasuredCell:
     """Return the device of `fit_table`; what that has to note is warned of.
 
@@ -85,6 +102,8 @@ def fit_measurements(
         device_column: Column that names the physical device.
         log10: Fit the decimal logarithm of the reading.
         read_noise: Standard deviation of reading alone, on the fitted axis.
+        law: Law of the noise.
+        confidence: That the noise is no larger.
 
     Raises:
         InputError: As for `fit_table`.
@@ -98,6 +117,8 @@ def fit_measurements(
         device_column=device_column,
         log10=log10,
         read_noise=read_noise,
+        law=law,
+        confidence=confidence,
     )
     for note in fit.notes:
         warnings.warn(note, stacklevel=2)
@@ -114,8 +135,13 @@ def fit_table(
     device_column: str | None = None,
     log10: bool | None = None,
     read_noise: float | None = None,
+    law: str = "best",
+    confidence: float = CONFIDENCE,
 ) -> Fit:
-    """Fit normal distributions of the readings at each input: within cells and between them.
+    """Fit distributions of the readings at each input, within cells, and normal ones between them.
+
+    Where few readings were taken, their mean and deviation are uncertain, and the law is wider for
+    it: that of one more reading, given these and those of the neighbouring inputs.
 
     Args:
         path: Text file with a line of names and one for each write and read, as CSV (perhaps
@@ -129,6 +155,12 @@ def fit_table(
             readings of which the bulk is positive and spans more than a decade.
         read_noise: Standard deviation of reading alone, on the fitted axis. By default the
             smallest standard deviation of any input: read noise cannot be larger.
+        law: "normal", "outliers" (normal, with a share of wider ones), "student" or "empirical"
+            (smoothed); "best" is the simplest that explains readings it did not see as well as any;
+            "plain" is normal, with mean and deviation taken as exact.
+        confidence: Of each input's deviation, that it is no larger than the law has it: from 0.5,
+            the likeliest, up to 0.9999. Codes are designed for the upper end of what the readings
+            allow.
 
     Returns:
         The fitted device, what the columns were taken for, and what was set aside.
@@ -172,6 +204,8 @@ def fit_table(
         read_noise=noise,
     )
     _require_law(table, columns, device, values, place, readings.notes)
+    samples = Samples(values, place, found.group, len(at))
+    device, evidence, likeliest, parts = _with_law(device, samples, law, confidence)
     prefixes = " ".join(each for each in (level_prefixes, reading_prefixes) if each)
     notes = [
         *table.notes,
@@ -190,8 +224,43 @@ def fit_table(
         len(raw),
         int((~readings.kept).sum()),
         tuple(notes),
+        evidence,
+        likeliest,
+        parts,
         tuple(residuals[place == k] for k in range(len(at))),
     )
+
+
+def _with_law(
+    device: MeasuredCell, samples: Samples, kind: str, confidence: float
+) -> tuple[MeasuredCell, Evidence | None, MeasuredCell, tuple[MeasuredCell, ...]]:
+    """Give a device the law of its noise.
+
+    Returns:
+        The device, how the law fits, the device of confidence 0.5, and such ones of each fold.
+    """
+    if kind == "plain":
+        return device, None, device, ()
+    if kind not in ("best", *LAWS):
+        choice = ", ".join(("best", *LAWS, "plain"))
+        raise InputError(f"law is one of {choice}, got {kind!r}")
+    if not 0.5 <= confidence <= 0.9999:
+        raise InputError(f"confidence lies from 0.5 to 0.9999, got {confidence:g}")
+    evidence = choose_law(samples, None if kind == "best" else (kind,))
+    parts = []
+    for out in folds(samples):
+        known = samples.chosen(~out)
+        parts.append(
+            replace(
+                device,
+                mean=np.bincount(known.place, known.values) / known.readings,
+                deviation=np.sqrt(known.variance),
+                noise=fitted_law(evidence.law, known),
+            )
+        )
+    laws = (fitted_law(evidence.law, samples, each) for each in (confidence, 0.5))
+    own, likeliest = (replace(device, noise=law) for law in laws)
+    return own, evidence, likeliest, tuple(parts)
 
 
 def _levels(

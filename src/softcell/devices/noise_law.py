@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ _FARTHEST = 1e6  # deviations
 _TAIL = 16  # residuals on either side that are kept one by one
 _BODY = 64  # quantiles of those between
 _POINT = 1e-9  # deviations that stand for none
+_RUN = 4096  # residuals at a time, so that what passes between operations stays in the cache
 _SEEN = 2.0  # deviations up to which residuals may as well be read noise
 
 _Floats = NDArray[np.float64]
@@ -98,21 +99,30 @@ class NoiseLaw:
         total: _Floats = (self.weight * both).sum(axis=1)
         return total
 
-    def cumulative(self, residuals: _Floats) -> _Floats:
-        """Return P(Z <= residual) at each input, shapes (inputs, residuals)."""
+    def cumulative(self, residuals: _Floats, place: NDArray[np.int64]) -> _Floats:
+        """Return P(Z <= residual) of residuals at an input each, shapes (residuals,)."""
         from scipy.special import ndtr
 
-        z = residuals[:, :, None] - self.centre[:, None]
-        z /= np.maximum(self.scale, _POINT)[:, None]
-        total: _Floats = (ndtr(z) * self.weight[:, None]).sum(axis=2)
-        return total
+        return self._of(residuals, place, lambda z, _: ndtr(z))
 
-    def density(self, residuals: _Floats) -> _Floats:
-        """Return the density of residuals at each input, shapes (inputs, residuals)."""
-        scale = np.maximum(self.scale, _POINT)[:, None]
-        z = (residuals[:, :, None] - self.centre[:, None]) / scale
-        each = np.exp(-0.5 * z**2) / (scale * np.sqrt(2 * np.pi))
-        total: _Floats = (each * self.weight[:, None]).sum(axis=2)
+    def density(self, residuals: _Floats, place: NDArray[np.int64]) -> _Floats:
+        """Return the density of residuals at an input each, shapes (residuals,)."""
+        height = np.sqrt(2 * np.pi)
+        return self._of(residuals, place, lambda z, s: np.exp(-0.5 * z**2) / (s * height))
+
+    def _of(
+        self,
+        residuals: _Floats,
+        place: NDArray[np.int64],
+        each: Callable[[_Floats, _Floats], _Floats],
+    ) -> _Floats:
+        total = np.empty(len(residuals))
+        for first in range(0, len(residuals), _RUN):
+            run = slice(first, first + _RUN)
+            at = place[run]
+            scale = np.maximum(self.scale[at], _POINT)
+            z = (residuals[run, None] - self.centre[at]) / scale
+            total[run] = (each(z, scale) * self.weight[at]).sum(axis=1)
         return total
 
 
@@ -218,8 +228,9 @@ def smoothed(points: NoiseLaw, readings: NDArray[np.int64]) -> NoiseLaw:
     quarter = np.array([np.interp([0.25, 0.75], c, x) @ [-1, 1] for c, x in zip(cumulated, centre)])
     narrow = np.minimum(spread, np.where(quarter > 0, quarter, np.inf) / 1.349)
     width = (0.9 * narrow * np.asarray(readings) ** -0.2)[:, None]
-    pilot = NoiseLaw("pilot", weight, centre, np.hypot(points.scale, width)).density(centre)
-    logarithm = np.log(pilot)
+    place = np.repeat(np.arange(len(centre)), centre.shape[1])
+    pilot = NoiseLaw("pilot", weight, centre, np.hypot(points.scale, width))
+    logarithm = np.log(pilot.density(centre.reshape(-1), place)).reshape(centre.shape)
     middle = (weight * logarithm).sum(axis=1, keepdims=True)
     return NoiseLaw(
         "empirical",
