@@ -34,6 +34,7 @@ class Evidence:
         rejected_normal: The same for the normal law.
         beyond: Readings farther than 3, 4, 5 and 6 deviations of their level from its mean.
         expected: How many the law expects there.
+        fewest: Fewest readings at a level.
         freedom: Fewest degrees of freedom of a level's deviation, neighbours counted.
     """
 
@@ -45,12 +46,18 @@ class Evidence:
     rejected_normal: int | None
     beyond: tuple[int, ...]
     expected: tuple[float, ...]
+    fewest: int
     freedom: float
 
     @property
     def unseen(self) -> float:
         """Probability below which no reading says anything: what is rarer is the law's alone."""
         return 3 / self.readings
+
+    @property
+    def unseen_at_a_level(self) -> float:
+        """The same for the level of fewest readings."""
+        return 3 / self.fewest
 
 
 def folds(samples: Samples) -> list[NDArray[np.bool_]]:
@@ -98,6 +105,7 @@ def choose_law(samples: Samples, kinds: Sequence[str] | None = None) -> Evidence
         rejected_normal=_rejecting(samples, tried["normal"][1]) if held else None,
         beyond=tuple(int((np.abs(z) > far).sum()) for far in FAR),
         expected=tuple(float((samples.readings * law.beyond(far)).sum()) for far in FAR),
+        fewest=int(samples.readings.min()),
         freedom=float(samples.predicted[1].min()),
     )
 
