@@ -55,8 +55,8 @@ def fit(
     the physical cell. It is shown which were taken for what. Units are taken from names such as
     pulse_voltage_V.
 
-    The law of the noise is the simplest that explains readings it did not see as well as any, at
-    the upper end of what the readings allow: few readings make it wide.
+    The law of the noise is one that explains readings it did not see as well as any, at the upper
+    end of what the readings allow: few readings make it wide.
 
     Example:
       softcell fit measurements.csv -o my_cell.toml --source "our lab, chip 7"

@@ -156,7 +156,7 @@ def fit_table(
         read_noise: Standard deviation of reading alone, on the fitted axis. By default the
             smallest standard deviation of any input: read noise cannot be larger.
         law: "normal", "outliers" (normal, with a share of wider ones), "student" or "empirical"
-            (smoothed); "best" is the simplest that explains readings it did not see as well as any;
+            (smoothed); "best" is one that explains readings it did not see as well as any;
             "plain" is normal, with mean and deviation taken as exact.
         confidence: Of each input's deviation, that it is no larger than the law has it: from 0.5,
             the likeliest, up to 0.9999. Codes are designed for the upper end of what the readings

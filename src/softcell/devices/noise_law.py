@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from softcell.errors import InputError
 
 MOST_COMPONENTS = 256  # at 256 levels as many as a law computes without a compiler
-_FARTHEST = 1e6  # deviations
+_FARTHEST = 1e12  # deviations, which may be small by chance
 _TAIL = 16  # residuals on either side that are kept one by one
 _BODY = 64  # quantiles of those between
 _POINT = 1e-9  # deviations that stand for none

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.devices.measurements.laws import LAWS, fitted_law
+from softcell.devices.measurements.laws import ENOUGH, LAWS, fitted_law
 from softcell.devices.measurements.samples import Samples
+from softcell.devices.noise_law import NoiseLaw
 
 FOLDS = 5
 FAR = (3, 4, 5, 6)
@@ -74,9 +75,12 @@ def folds(samples: Samples) -> list[NDArray[np.bool_]]:
 
 
 def choose_law(samples: Samples, kinds: Sequence[str] | None = None) -> Evidence:
-    """Choose the simplest law that explains held-out readings as well as the best.
+    """Choose a law that explains held-out readings as well as the best.
 
-    As well is within one standard error of the difference, reading by reading.
+    As well is within one standard error of the difference, reading by reading. Of such laws it is
+    the simplest, but where levels have so few readings that their neighbours tell the shape of
+    their law, the one that expects most beyond four deviations: what a level does of its own, few
+    readings do not show.
 
     Args:
         samples: The readings.
@@ -88,10 +92,10 @@ def choose_law(samples: Samples, kinds: Sequence[str] | None = None) -> Evidence
     chosen = names[0]
     if held:
         best = max(names, key=lambda name: float(tried[name][0].mean()))
-        for name in reversed(names):
-            behind = tried[best][0] - tried[name][0]
-            if behind.mean() <= behind.std() / np.sqrt(len(behind)):
-                chosen = name
+        alike = [name for name in names if _as_good(tried[name][0], tried[best][0])]
+        chosen = alike[0]
+        if samples.readings.min() < ENOUGH:
+            chosen = max(alike, key=lambda name: _far_off(fitted_law(name, samples), samples, 4))
     law = fitted_law(chosen, samples)
     z = _residuals(samples)
     return Evidence(
@@ -104,10 +108,20 @@ def choose_law(samples: Samples, kinds: Sequence[str] | None = None) -> Evidence
         rejected=_rejecting(samples, tried[chosen][1]) if held else None,
         rejected_normal=_rejecting(samples, tried["normal"][1]) if held else None,
         beyond=tuple(int((np.abs(z) > far).sum()) for far in FAR),
-        expected=tuple(float((samples.readings * law.beyond(far)).sum()) for far in FAR),
+        expected=tuple(_far_off(law, samples, far) for far in FAR),
         fewest=int(samples.readings.min()),
         freedom=float(samples.predicted[1].min()),
     )
+
+
+def _as_good(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    behind = best - scores
+    return bool(behind.mean() <= behind.std() / np.sqrt(len(behind)))
+
+
+def _far_off(law: NoiseLaw, samples: Samples, deviations: float) -> float:
+    """Return how many of the readings a law expects beyond so many deviations."""
+    return float((samples.readings * law.beyond(deviations)).sum())
 
 
 def _held_out(

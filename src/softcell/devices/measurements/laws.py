@@ -13,7 +13,7 @@ from softcell.devices.noise_law import NoiseLaw, residual_law, smoothed
 
 _Floats = NDArray[np.float64]
 
-_ENOUGH = 200
+ENOUGH = 200
 """Readings from which on the shape of a level's law is its own; below, neighbours are pooled."""
 
 _TAILS = 10.0 ** np.array([-16, -14, -12, -10, -8, -6, -5, -4, -3, -2])
@@ -110,7 +110,7 @@ def _windows(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     at = np.arange(samples.levels)
     first, last = at.copy(), at + 1
     for _ in range(samples.levels):
-        few = total[last] - total[first] < _ENOUGH
+        few = total[last] - total[first] < ENOUGH
         first = np.where(few, np.maximum(first - 1, 0), first)
         last = np.where(few, np.minimum(last + 1, samples.levels), last)
     return first, last
