@@ -145,9 +145,10 @@ def programming(
         Centres and standard deviations in the unit of the readings, same shape.
     """
     rest = (scale * deviation) ** 2 - read_noise**2
-    known = np.maximum(-rest, 0) / np.maximum(deviation, 1e-150) ** 2
+    missing = np.maximum(-rest, 0)
+    known = missing / np.maximum(np.maximum(deviation**2, missing), 1e-300)
     square = centre**2
-    kept = np.maximum(square - np.minimum(known, 1) * np.minimum(square, _SEEN**2), 0)
+    kept = np.maximum(square - known * np.minimum(square, _SEEN**2), 0)
     return np.sign(centre) * np.sqrt(kept) * deviation, np.sqrt(np.maximum(rest, 0))
 
 
@@ -168,12 +169,15 @@ def residual_points(residuals: _Floats) -> tuple[_Floats, _Floats, _Floats]:
     count = len(ordered)
     if count <= 2 * _TAIL + _BODY:
         return np.full(count, 1 / count), ordered, np.zeros(count)
-    body = np.array_split(ordered[_TAIL:-_TAIL], _BODY)
+    body = ordered[_TAIL:-_TAIL]
+    size = len(body) // _BODY + (np.arange(_BODY) < len(body) % _BODY)
+    start = np.cumsum(size) - size
+    mean = np.add.reduceat(body, start) / size
+    spread = np.sqrt(np.add.reduceat((body - np.repeat(mean, size)) ** 2, start) / size)
     ends = np.full(_TAIL, 1 / count)
-    weight = np.concatenate([ends, [len(part) / count for part in body], ends])
-    means = [part.mean() for part in body]
-    centre = np.concatenate([ordered[:_TAIL], means, ordered[-_TAIL:]])
-    scale = np.concatenate([np.zeros(_TAIL), [part.std() for part in body], np.zeros(_TAIL)])
+    weight = np.concatenate([ends, size / count, ends])
+    centre = np.concatenate([ordered[:_TAIL], mean, ordered[-_TAIL:]])
+    scale = np.concatenate([np.zeros(_TAIL), spread, np.zeros(_TAIL)])
     return weight, centre, scale
 
 

@@ -20,7 +20,7 @@ _TAILS = 10.0 ** np.array([-16, -14, -12, -10, -8, -6, -5, -4, -3, -2])
 _EDGES = np.concatenate([[0.0], _TAILS, np.linspace(0.05, 0.95, 10), [0.99, 1.0]])
 """Probabilities between which the components of Student's t lie, from the widest on."""
 
-_WIDEST = 1e4  # deviations, of slices that nobody will ever draw
+_WIDEST = 300.0  # deviations: decades that a logarithmic axis still has, in slices of 1e-8
 
 _FREEDOM = np.array([2.2, 2.5, 3, 3.5, 4, 5, 6, 8, 11, 16, 25, 50, 200, 1000])
 _SCALES = np.geomspace(0.5, 1.25, 16)
