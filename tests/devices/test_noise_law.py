@@ -9,10 +9,17 @@ import pytest
 from scipy.special import ndtr
 
 from softcell.channel import channel_of
-from softcell.devices import MeasuredCell, device_of, device_toml, load_device, parse_device
+from softcell.devices import (
+    MeasuredCell,
+    NoiseLaw,
+    device_of,
+    device_toml,
+    load_device,
+    parse_device,
+)
 from softcell.devices.device import Axis
 from softcell.devices.mixture import mixture_span
-from softcell.devices.noise_law import NoiseLaw, residual_law, residual_points, smoothed
+from softcell.devices.noise_law import residual_law, residual_points, smoothed
 from softcell.errors import SoftcellError
 from softcell.streams import Stream
 

@@ -12,7 +12,7 @@ from softcell.cli.options import JsonFlag
 from softcell.cli.output import print_facts, print_json, print_note, require_writable
 
 if TYPE_CHECKING:
-    from softcell.devices.measurements import Evidence
+    from softcell.devices import Evidence
 
 
 def fit(
