@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from softcell.devices import device_toml, fit_table
-from softcell.devices.catalogue import residuals_toml
+from softcell.devices.measured_file import residuals_toml
 from softcell.devices.noise_law import residual_law
 
 HERE = Path(__file__).parents[1] / "src/softcell/devices/coefficients"

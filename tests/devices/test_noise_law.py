@@ -233,6 +233,11 @@ def test_laws_that_cannot_be_are_refused(change, message):
         device_of(definition)
 
 
+@pytest.mark.parametrize("options", ["law=normal", "bootstrap=0", "bootstrap=0,law=normal"])
+def test_what_is_so_anyway_may_be_said(options):
+    assert parse_device(f"rram-reset:{options}") == parse_device("rram-reset")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [("law=flat", "law is one of normal, empirical"), ("bootstrap=2", "bootstrap is 0 or 1")],

@@ -4,7 +4,6 @@ from softcell.devices.catalogue import (
     DEVICES,
     device_from,
     device_of,
-    device_toml,
     load_device,
     parse_device,
 )
@@ -12,6 +11,7 @@ from softcell.devices.device import LEVEL_VALUES, LEVELS, Axis, Cells, Device, p
 from softcell.devices.fitting import Fit, fit_measurements, fit_table
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
+from softcell.devices.measured_file import device_toml
 from softcell.devices.measurements import Evidence
 from softcell.devices.mixture import mixture_law
 from softcell.devices.mushroom import MushroomCell

@@ -5,26 +5,19 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from softcell.devices.device import Axis, Device, shortest
+from softcell.devices.device import Device
 from softcell.devices.imperfections import ReadOut, Spread, Stuck, layers
-from softcell.devices.measured import MeasuredCell
+from softcell.devices.measured_file import measured_of, packaged_device
 from softcell.devices.mushroom import MushroomCell
-from softcell.devices.noise_law import NoiseLaw, smoothed
 from softcell.devices.own import installed, named_device, split, stored_device
 from softcell.devices.reference import GaussianCell, IdealCell
-from softcell.devices.specification import option_types, parsed_options, specification
+from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
-from softcell.records import place, read, record_of, require_keys
+from softcell.records import place, read, require_keys
 
 MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = {
     "pcm-mushroom": MushroomCell,
@@ -33,53 +26,12 @@ MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = 
     "ideal": IdealCell,
 }
 MEASURED = ("pcm-partial-reset", "pcm-sweep", "rram-reset")
-_STATED = {"read_noise": float, "bootstrap": int, "law": str}
-"""What the user may say of a packaged measured device."""
-_LAWS = ("normal", "empirical")
 IMPERFECTIONS: Mapping[str, type[Stuck | Spread | ReadOut]] = {
     each.kind: each for each in (Stuck, Spread, ReadOut)
 }
 _MOST_LAYERS = 8
 DEVICES = (*MEASURED, *MODELS)
 """Names of the devices that come with softcell."""
-
-
-@dataclass(frozen=True)
-class _Quantity:
-    name: str
-    unit: str = ""
-    scale: Literal["linear", "log10"] = "linear"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Measured:
-    """A measured device as it stands in a TOML file."""
-
-    kind: Literal["measured"]
-    name: str
-    source: str
-    level: _Quantity
-    reading: _Quantity
-    read_noise: float = 0.0
-    inputs: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    device_spread: NDArray[np.float64]
-    noise: NoiseLaw | None = None
-    drawn: NoiseLaw | None = None
-
-
-@dataclass(frozen=True)
-class _Residuals:
-    """Residuals of a packaged device's measurements as they stand in a TOML file.
-
-    Args:
-        readings: How many there are at each input, shape (inputs,).
-        residuals: The law that draws from them.
-    """
-
-    readings: NDArray[np.int64]
-    residuals: NoiseLaw
 
 
 def parse_device(text: str) -> Device:
@@ -133,7 +85,7 @@ def device_of(definition: Mapping[str, Any], where: str = "") -> Device:
         raise InputError(f"{where or 'a device'} is an object, got {definition!r:.40}") from None
     try:
         if kind == "measured":
-            return _measured(definition, where)
+            return measured_of(definition, where)
         if kind in IMPERFECTIONS:
             require_keys(values, ("of",), where)
             of = device_of(values.pop("of"), place(where, "of"))
@@ -201,121 +153,12 @@ def load_device(path: Path | str) -> Device:
         raise InputError(f"{path}: {error}") from None
 
 
-def device_toml(device: Device) -> str:
-    """Return the text of a TOML file from which `load_device` makes a measured device.
-
-    Raises:
-        InputError: The device is not a measured one.
-    """
-    values = device.definition()
-    if values["kind"] != "measured":
-        raise InputError(f"only measured devices are kept as TOML, got {device.name}")
-
-    def line(numbers: list[float]) -> str:
-        return "[" + ", ".join(f"{x:.10g}" for x in numbers) + "]"
-
-    def quoted(text: str) -> str:
-        return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-    table = [
-        'kind = "measured"',
-        f"name = {quoted(values['name'])}",
-        f"source = {quoted(values['source'])}",
-        f"read_noise = {values['read_noise']:.10g}",
-        *(
-            f"{key} = {line(values[key])}"
-            for key in ("inputs", "mean", "deviation", "device_spread")
-        ),
-        "",
-        "[level]",
-        f"name = {quoted(values['level']['name'])}",
-        f"unit = {quoted(values['level']['unit'])}",
-        "",
-        "[reading]",
-        f"name = {quoted(values['reading']['name'])}",
-        f"unit = {quoted(values['reading']['unit'])}",
-        f"scale = {quoted(values['reading']['scale'])}",
-    ]
-    for key in ("noise", "drawn"):
-        if key in values:
-            table += ["", *_law_lines(key, values[key])]
-    return "\n".join(table) + "\n"
-
-
-def residuals_toml(readings: NDArray[np.int64], residuals: NoiseLaw) -> str:
-    """Return the text of a file of residuals, which stands beside a packaged device.
-
-    Args:
-        readings: How many there are at each input, shape (inputs,).
-        residuals: The law that draws from them.
-    """
-    lines = [f"readings = {readings.tolist()}", "", *_law_lines("residuals", residuals.values())]
-    return "\n".join(lines) + "\n"
-
-
-def _law_lines(key: str, law: Mapping[str, Any]) -> list[str]:
-    def rows(name: str, digits: int) -> str:
-        lines = (", ".join(f"{x:.{digits}g}" for x in row) for row in law[name])
-        return f"{name} = [\n" + ",\n".join(f"  [{line}]" for line in lines) + "\n]"
-
-    return [
-        f"[{key}]",
-        f'kind = "{law["kind"]}"',
-        rows("weight", 10),
-        rows("centre", 5),
-        rows("scale", 5),
-    ]
-
-
-@lru_cache(maxsize=32)
-def _packaged(name: str) -> MeasuredCell:
-    return _measured(_coefficients(f"{name}.toml"), "")
-
-
-@lru_cache(maxsize=8)
-def _residuals(name: str) -> _Residuals:
-    return record_of(_Residuals, _coefficients(f"{name}.residuals.toml"), name)
-
-
-def _coefficients(file: str) -> dict[str, Any]:
-    text = (resources.files("softcell.devices") / "coefficients" / file).read_text()
-    return tomllib.loads(text)
-
-
-@lru_cache(maxsize=32)
-def _stated(name: str, options: str) -> MeasuredCell:
-    """Return a packaged measured device with what the user says of it."""
-    text = f"{name}:{options}"
-    stated = parsed_options(text, options, _STATED)
-    device = _packaged(name)
-    law, bootstrap = stated.get("law", "normal"), stated.get("bootstrap", 0)
-    if law not in _LAWS:
-        raise InputError(f"{text!r}: law is one of {', '.join(_LAWS)}, got {law!r}")
-    if bootstrap not in (0, 1):
-        raise InputError(f"{text!r}: bootstrap is 0 or 1, got {shortest(bootstrap)}")
-    if not stated:
-        return device
-    noise = drawn = None
-    if law == "empirical":
-        found = _residuals(name)
-        noise = smoothed(found.residuals, found.readings)
-    if bootstrap:
-        drawn = _residuals(name).residuals
-    return replace(
-        device,
-        label=specification(name, stated),
-        read_noise=stated.get("read_noise", device.read_noise),
-        noise=noise,
-        drawn=drawn,
-    )
-
-
 def _base(text: str) -> Device:
     name, _, options = text.partition(":")
     if name in MODELS:
         return MODELS[name](**parsed_options(text, options, option_types(MODELS[name])))
     if name in MEASURED:
-        return _stated(name, options)
+        return packaged_device(name, options)
     if text.endswith(".toml") or _is_file(text):
         return load_device(text)
     own = split(text)
@@ -344,24 +187,3 @@ def _options(make: type, values: Mapping[str, Any], where: str) -> dict[str, Any
     types = option_types(make)
     require_keys(values, (), where, known=tuple(types))
     return {name: read(types[name], each, place(where, name)) for name, each in values.items()}
-
-
-def _measured(values: Any, where: str) -> MeasuredCell:
-    model = record_of(_Measured, values, where, optional=True)
-    if len(model.inputs) < 2:
-        raise InputError(f"{model.name}: expected at least two inputs")
-    low, high = float(model.inputs[0]), float(model.inputs[-1])
-    level = Axis(model.level.name, model.level.unit, low, high)
-    return MeasuredCell(
-        label=model.name,
-        origin=model.source,
-        level=level,
-        reading=Axis(model.reading.name, model.reading.unit, scale=model.reading.scale),
-        inputs=model.inputs,
-        mean=model.mean,
-        deviation=model.deviation,
-        device_spread=model.device_spread,
-        read_noise=model.read_noise,
-        noise=model.noise,
-        drawn=model.drawn,
-    )

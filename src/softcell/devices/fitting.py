@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.devices.device import Axis
+from softcell.devices.fitted_noise import with_law
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.measurements import (
-    LAWS,
     Columns,
     Evidence,
-    Readings,
     Samples,
     Statistics,
     Table,
+    cell_labels,
     choose_columns,
-    choose_law,
     column_numbers,
     explained,
     felt_columns,
-    fitted_law,
-    folds,
-    grouped_inputs,
+    measured_levels,
     read_table,
     separation,
     split_unit,
@@ -181,11 +177,11 @@ def fit_table(
     )
     inputs, level_unit, level_prefixes = column_numbers(table, columns.input)
     raw, reading_unit, reading_prefixes = column_numbers(table, columns.reading)
-    at, place, grouped = _levels(table, columns, inputs)
+    at, place, grouped = measured_levels(table, columns, inputs)
     resistance = reading_unit.endswith("ohm") or "resist" in columns.reading.lower()
     readings = usable_readings(table, columns.reading, raw, place, at, log10, resistance=resistance)
     values, place = readings.values[readings.kept], place[readings.kept]
-    found = statistics(values, place, at, _labels(table, columns, readings), str(path))
+    found = statistics(values, place, at, cell_labels(table, columns, readings), str(path))
     found, resolved = _resolved(table, columns, found, at, np.bincount(place))
     noise = float(found.deviation.min()) if read_noise is None else read_noise
     device = MeasuredCell(
@@ -205,7 +201,7 @@ def fit_table(
     )
     _require_law(table, columns, device, values, place, readings.notes)
     samples = Samples(values, place, found.group, len(at))
-    device, evidence, likeliest, parts = _with_law(device, samples, law, confidence)
+    device, evidence, likeliest, parts = with_law(device, samples, law, confidence)
     prefixes = " ".join(each for each in (level_prefixes, reading_prefixes) if each)
     notes = [
         *table.notes,
@@ -229,85 +225,6 @@ def fit_table(
         parts,
         tuple(residuals[place == k] for k in range(len(at))),
     )
-
-
-def _with_law(
-    device: MeasuredCell, samples: Samples, kind: str, confidence: float
-) -> tuple[MeasuredCell, Evidence | None, MeasuredCell, tuple[MeasuredCell, ...]]:
-    """Give a device the law of its noise.
-
-    Returns:
-        The device, how the law fits, the device of confidence 0.5, and such ones of each fold.
-    """
-    if kind == "plain":
-        return device, None, device, ()
-    if kind not in ("best", *LAWS):
-        choice = ", ".join(("best", *LAWS, "plain"))
-        raise InputError(f"law is one of {choice}, got {kind!r}")
-    if not 0.5 <= confidence <= 0.9999:
-        raise InputError(f"confidence lies from 0.5 to 0.9999, got {confidence:g}")
-    evidence = choose_law(samples, None if kind == "best" else (kind,))
-    parts = []
-    for out in folds(samples):
-        known = samples.chosen(~out)
-        parts.append(
-            replace(
-                device,
-                mean=np.bincount(known.place, known.values) / known.readings,
-                deviation=np.sqrt(known.variance),
-                noise=fitted_law(evidence.law, known),
-            )
-        )
-    laws = (fitted_law(evidence.law, samples, each) for each in (confidence, 0.5))
-    own, likeliest = (replace(device, noise=law) for law in laws)
-    return own, evidence, likeliest, tuple(parts)
-
-
-def _levels(
-    table: Table, columns: Columns, inputs: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], list[str]]:
-    """Return the levels, the level of each row, and a note if inputs had to be grouped."""
-    wrong = np.flatnonzero(~(np.abs(inputs) < 1e36))
-    if len(wrong):
-        text = table.columns[columns.input][wrong[0]]
-        raise InputError(
-            f"{table.path}, row {table.lines[wrong[0]]}: column {columns.input!r} holds {text!r}; "
-            "every row needs the input that was programmed, leave the row out or correct it"
-        )
-    at, place, width = grouped_inputs(inputs)
-    if len(at) < 2:
-        raise InputError(
-            f"{table.path}: measurements at {len(at)} input; expected at least two inputs (taken: "
-            f"{columns})"
-        )
-    rows = np.bincount(place)
-    if rows.min() < 2:
-        lone = int(np.argmin(rows))
-        other = "; if that column is not the input, name it with --input-column"
-        raise InputError(
-            f"{table.path}: input {at[lone]:g} has 1 rows; every input needs at least two"
-            + (other if 2 * (rows < 2).sum() > len(at) else "")
-        )
-    given = len(np.unique(inputs))
-    if given == len(at):
-        return at, place, []
-    note = f"{columns.input}: {given} inputs that differ by at most {width:.3g} within a level are"
-    return at, place, [f"{note} taken for {len(at)} levels"]
-
-
-def _labels(table: Table, columns: Columns, readings: Readings) -> list[str] | None:
-    """Return the name of each fitted row's cell."""
-    if not columns.device:
-        return None
-    for name in columns.device:
-        if "" in table.columns[name]:
-            line = table.lines[table.columns[name].index("")]
-            raise InputError(
-                f"{table.path}, row {line}: nothing in column {name!r}, which names the cell; "
-                "name it, or leave the row out"
-            )
-    rows = zip(*(table.columns[name] for name in columns.device))
-    return [" / ".join(row) for row in compress(rows, readings.kept)]
 
 
 def _resolved(

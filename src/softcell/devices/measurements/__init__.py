@@ -2,6 +2,7 @@
 
 from softcell.devices.measurements.columns import Columns, choose_columns
 from softcell.devices.measurements.evidence import Evidence, choose_law, folds
+from softcell.devices.measurements.inputs import cell_labels, measured_levels
 from softcell.devices.measurements.laws import LAWS, fitted_law
 from softcell.devices.measurements.levels import grouped_inputs
 from softcell.devices.measurements.numbers import column_numbers, split_unit
@@ -24,6 +25,7 @@ __all__ = [
     "Samples",
     "Statistics",
     "Table",
+    "cell_labels",
     "choose_columns",
     "choose_law",
     "column_numbers",
@@ -32,6 +34,7 @@ __all__ = [
     "fitted_law",
     "folds",
     "grouped_inputs",
+    "measured_levels",
     "read_table",
     "separation",
     "split_unit",
