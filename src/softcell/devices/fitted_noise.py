@@ -45,6 +45,6 @@ def with_law(
                 noise=fitted_law(evidence.law, known),
             )
         )
-    laws = (fitted_law(evidence.law, samples, each) for each in (confidence, 0.5))
+    laws = (fitted_law(evidence.law, samples, each).rounded() for each in (confidence, 0.5))
     own, likeliest = (replace(device, noise=law) for law in laws)
     return own, evidence, likeliest, tuple(parts)

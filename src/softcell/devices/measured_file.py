@@ -154,8 +154,8 @@ def _law_lines(key: str, law: Mapping[str, Any]) -> list[str]:
         f"[{key}]",
         f'kind = "{law["kind"]}"',
         rows("weight", 10),
-        rows("centre", 5),
-        rows("scale", 5),
+        rows("centre", 6),
+        rows("scale", 6),
     ]
 
 
@@ -200,7 +200,7 @@ def packaged_device(name: str, options: str) -> MeasuredCell:
     noise = drawn = None
     if law == "empirical":
         found = _residuals(name)
-        noise = smoothed(found.residuals, found.readings)
+        noise = smoothed(found.residuals, found.readings).rounded()
     if bootstrap:
         drawn = _residuals(name).residuals
     return replace(

@@ -90,6 +90,14 @@ class NoiseLaw:
         arrays = {"weight": weight, "centre": self.centre, "scale": self.scale}
         return {"kind": self.kind, **{name: array.tolist() for name, array in arrays.items()}}
 
+    def rounded(self) -> NoiseLaw:
+        """Return it with centres and scales of six significant digits, as files keep them."""
+        centre, scale = (
+            np.array([float(f"{x:.6g}") for x in table.reshape(-1)]).reshape(table.shape)
+            for table in (self.centre, self.scale)
+        )
+        return NoiseLaw(self.kind, self.weight, centre, scale)
+
     def beyond(self, deviations: float) -> _Floats:
         """Return the probability of a residual farther than that from the mean, shape (inputs,)."""
         from scipy.special import ndtr
