@@ -8,7 +8,7 @@ FUZZ_INPUTS ?= 1000000
 FUZZ_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow lint fuzz docs format results figures clean
+.PHONY: help env demo test test-slow lint fuzz crash docs format results figures clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ $(READY): pyproject.toml
 
 demo: $(READY)  ## Store a small network in measured cells by every scheme: table and plot
 	@mkdir -p out
-	$(BIN)/softcell compare --task digits --device pcm-partial-reset --age 10y --seeds 10 \
+	$(BIN)/softcell compare --task digits --device pcm-partial-reset --seeds 10 \
 		--json out/digits.json --plot out/digits.svg
 
 test: lint $(READY)  ## Lint, types, import order, tests and documentation: what CI runs
@@ -36,6 +36,9 @@ test-slow: $(READY)  ## The tests that take minutes
 
 fuzz: $(READY)  ## Damaged inputs for every parser: FUZZ_INPUTS=1000000 FUZZ_SEED=0
 	$(BIN)/python tests/fuzz/run.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED) --keep out/fuzz
+
+crash: $(READY)  ## Kills and disk errors at every file event of every verb that writes (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/crash/strike.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

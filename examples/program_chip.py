@@ -45,7 +45,7 @@ class Chip:
 
     def read_region(self, region: str, count: int) -> np.ndarray:
         """Read all cells of a region, in the order of their places."""
-        readings = np.empty(count, np.float32)
+        readings = np.full(count, np.nan, np.float32)  # a cell that is not there is not read
         for places, cells in self.written[region]:
             readings[places] = self.cells.read(region, cells, places)
         return self.cells.device.reading_axis.to_unit(readings)

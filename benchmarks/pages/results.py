@@ -20,6 +20,7 @@ from softcell.durations import format_age
 from softcell.evaluate.results import Result, read_results
 from softcell.evaluate.statistics import mean_and_ci95
 from softcell.records import record_of
+from softcell.report.age import ageing_of
 from softcell.report.columns import markdown_columns
 from softcell.report.plot import save_figure
 from softcell.report.trained_table import by_device, trained_markdown
@@ -84,6 +85,8 @@ def section(rows: Sequence[Result]) -> str:
         title = f"Through the feedback loop: {first.model} ({first.task})"
         share = f"{100 * first.read_noise_share:.1f} % of a cell's variance"
         said = f"{first.seeds} chips a row; reading is {share}."
+    if rests_on := ageing_of(first):
+        said += f" A{rests_on[1:]}."
     age = f", read after {format_age(first.age_seconds)}" if first.age_seconds else ""
     return (
         f"## {title} on {first.device}{age}\n\n"

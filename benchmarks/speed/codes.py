@@ -72,6 +72,9 @@ class Case:
         self.sdr_db = float(10 * np.log10(signal / error)) if error else float("inf")
 
     def _write(self) -> ImageHeader:
+        for tensor in self._plan.tensors:  # codes keep the streams that they were planned by
+            if tensor.code is not None:
+                vars(tensor.code).pop("_coded", None)
         return write_image(self._weights, self._plan, self._path)
 
     def encode(self) -> float:

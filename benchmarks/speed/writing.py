@@ -52,7 +52,7 @@ def write(network: Path, scheme: str, cells: float) -> dict[str, Any]:
     """Write an image in a process of its own; return what it took."""
     program = "import sys; from softcell.cli.app import main; sys.exit(main())"
     output = network.with_suffix(".cells")
-    command = ["write", str(network), "-o", str(output), "--scheme", scheme, "--json", "-"]
+    command = ["write", str(network), "-o", str(output), "--scheme", scheme, "--json"]
     command += ["--cells-per-weight", str(cells)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(

@@ -26,7 +26,7 @@ import softcell
 from softcell.atomic_file import AtomicFile
 from softcell.channel import channel_of
 from softcell.durations import parse_age
-from softcell.errors import SoftcellError
+from softcell.errors import InfeasibleError, SoftcellError
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import SimulatedChip
 from softcell.report.columns import markdown_columns
@@ -118,7 +118,7 @@ FAULTS: Mapping[str, Fault] = {
     f"burst of {BURST} cells": burst,
 }
 
-PLANNED = (0.01, 0.1, 1)
+PLANNED = (0.01, 0.1, 1, 5)
 """Shares of stuck cells, in percent, that the image is written for."""
 
 
@@ -158,16 +158,20 @@ def outcomes(scheme: str, device: str, chips: int) -> Iterator[Outcome]:
         written: dict[str, Path] = {}
         for number, (kind, fault, change, told) in enumerate(ways):
             if kind not in written:
-                written[kind] = Path(folder) / f"{number}.cells"
+                path = Path(folder) / f"{number}.cells"
                 cells = SCHEMES[scheme]
-                softcell.write(
-                    network(),
-                    written[kind],
-                    device=kind,
-                    scheme=scheme,
-                    age=age,
-                    cells_per_weight=cells,
-                )
+                try:
+                    softcell.write(
+                        network(),
+                        path,
+                        device=kind,
+                        scheme=scheme,
+                        age=age,
+                        cells_per_weight=cells,
+                    )
+                except InfeasibleError:
+                    continue
+                written[kind] = path
             real = "0" if fault.endswith("is 0s") else age
             for seed in range(chips):
                 yield outcome(
@@ -227,25 +231,31 @@ def outcome(
 
 
 def table(found: list[dict[str, Any]], device: str) -> str:
-    """Return the table of a device: one row for each scheme and fault."""
+    """Return the table of a device: a row for each fault, a column for each scheme."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for each in found:
         if each["device"] == device:
-            groups[each["scheme"], each["fault"]].append(each)
+            groups[each["fault"], each["scheme"]].append(each)
     columns: dict[str, list[str]] = defaultdict(list)
-    for (scheme, fault), chips in groups.items():
-        wrong = [each for each in chips if not each["right"]]
-        salvaged = np.mean([each["salvaged"] for each in wrong]) if wrong else None
-        columns["scheme"].append(scheme)
+    for fault in dict.fromkeys(fault for fault, _ in groups):
         columns["fault"].append(fault)
-        columns["chips"].append(str(len(chips)))
-        columns["right"].append(str(len(chips) - len(wrong)))
-        columns["wrong, reported"].append(str(sum(each["reported"] for each in wrong)))
-        columns["right weights of these"].append(
-            "" if salvaged is None else f"{100 * salvaged:.1f} %"
-        )
-        columns["wrong, unreported"].append(str(sum(not each["reported"] for each in wrong)))
-    return markdown_columns(columns, left=2)
+        for scheme in SCHEMES:
+            columns[scheme].append(cell(groups[fault, scheme]))
+        chips = [each for (at, _), group in groups.items() if at == fault for each in group]
+        silent = sum(not each["right"] and not each["reported"] for each in chips)
+        columns["wrong, unreported"].append(f"{silent} of {len(chips)}")
+    return markdown_columns(columns, left=1)
+
+
+def cell(chips: list[dict[str, Any]]) -> str:
+    """Return what became of the chips of one scheme with one fault."""
+    if not chips:
+        return "-"
+    wrong = [each for each in chips if not each["right"]]
+    if not wrong:
+        return "right"
+    left = f"{100 * np.mean([each['salvaged'] for each in wrong]):.1f} %"
+    return left if len(wrong) == len(chips) else f"{len(wrong)} of {len(chips)}: {left}"
 
 
 def write(path: Path, text: str) -> None:

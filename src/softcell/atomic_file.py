@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from softcell.errors import InputError
+from softcell.own_links import require_own_links
 from softcell.replacement import (
     PREFIX,
     NotDurableError,
@@ -63,24 +64,31 @@ class AtomicFile:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
-            _require_own_links(self.path)
+            require_own_links(self.path)
             # Replacing the link itself would leave the file that it names out of date, and
             # replacing a device such as /dev/null would destroy it.
             self._target = Path(os.path.realpath(path))
             settle(self._target)
             mode = self._replaced_mode()
             _sweep(self._target.parent)
-            self._temporary, descriptor = _temporary_in(self._target.parent, mode)
+            name = f"{PREFIX}{secrets.token_hex(12)}{_SUFFIX}"
+            self._temporary = self._target.parent / name
+            # Registered before the file is there: an interruption may come at any moment.
+            lock: list[int] = []
+            self._end = weakref.finalize(self, _remove, lock, self._temporary, os.getpid())
+            descriptor = _created(self._temporary, mode)
             # The lock lasts until the file is under its name; it tells that its writer lives.
-            lock = None if fcntl is None else os.dup(descriptor)
+            if fcntl is not None:
+                lock.append(os.dup(descriptor))
             self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
         except OSError as error:
+            if hasattr(self, "_end"):
+                self._end()
             raise _failure(self.path, error) from error
         except InputError:
             raise
         except ValueError as error:  # a NUL byte
             raise InputError(f"cannot write {path}: {error}; choose another name") from error
-        self._end = weakref.finalize(self, _remove, lock, self._temporary, os.getpid())
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes at the current position.
@@ -172,6 +180,25 @@ Target = Path | str | AtomicFile
 """A file to write. An `AtomicFile` is completed and left to its owner, who reads and commits it."""
 
 
+@contextlib.contextmanager
+def written(target: Target) -> Iterator[AtomicFile]:
+    """Give the file to write, and complete it where nothing fails.
+
+    Raises:
+        InputError: As for `AtomicFile`.
+    """
+    if isinstance(target, AtomicFile):
+        yield target
+        target.complete()
+        return
+    file = AtomicFile(target)
+    try:
+        yield file
+        file.commit()
+    finally:
+        file.discard()
+
+
 def commit_together(files: Sequence[AtomicFile]) -> None:
     """Put several files in their targets' places: all of them or none, whatever happens meanwhile.
 
@@ -229,57 +256,39 @@ def _not_durable(what: Path | str, error: OSError) -> InputError:
     )
 
 
-def _require_own_links(path: Path) -> None:
-    """Refuse a link that another user may have laid in a folder that everybody can write.
-
-    The kernel's own guard (`fs.protected_symlinks`) does not see a link that `realpath` follows.
-
-    Raises:
-        InputError: The path, or a folder on its way, is such a link.
-    """
-    if not hasattr(os, "geteuid"):
-        return
-    for place in (Path(os.path.abspath(path)), *Path(os.path.abspath(path)).parents):
-        if not place.is_symlink():
-            continue
-        folder, owner = place.parent.stat(), place.lstat().st_uid
-        shared = folder.st_mode & stat.S_IWOTH
-        if shared and owner not in (os.geteuid(), folder.st_uid):
-            raise InputError(
-                f"cannot write {path}: {place} is another user's link in a folder that everybody "
-                "can write; choose another name"
-            )
-
-
-def _temporary_in(folder: Path, mode: int | None) -> tuple[Path, int]:
-    """Return a new file's name and its descriptor, locked where the platform has locks."""
+def _created(path: Path, mode: int | None) -> int:
+    """Return the descriptor of a new file, locked where the platform has locks."""
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
     while True:
-        path = folder / f"{PREFIX}{secrets.token_hex(6)}{_SUFFIX}"
         descriptor = os.open(path, flags, _NEW_MODE if mode is None else mode & 0o600)
         try:
             if mode is not None and hasattr(os, "fchmod"):
                 os.fchmod(descriptor, mode)
             if fcntl is None:
-                return path, descriptor
+                return descriptor
             with contextlib.suppress(OSError):  # not every network folder has locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:  # not swept before it was locked
-                return path, descriptor
+                return descriptor
         except BaseException:
             os.close(descriptor)
-            path.unlink(missing_ok=True)
             raise
         os.close(descriptor)
 
 
-def _remove(lock: int | None, temporary: Path, process: int) -> None:
+def _remove(lock: list[int], temporary: Path, process: int) -> None:
     if os.getpid() != process:
         return  # a fork's end is not its parent's
-    with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
-    if lock is not None:
-        os.close(lock)
+    try:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    except BaseException:  # an interruption, just now
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        for descriptor in lock:
+            os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:

@@ -16,6 +16,26 @@ from numpy.typing import NDArray
 from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
 
+MOST_TEXT = 1 << 28
+"""Bytes of a file of text that are read at most: plans of the largest networks have a tenth."""
+
+
+def text_bytes(path: Path | str) -> bytes:
+    """Return all bytes of a file of text, which may be a pipe.
+
+    Raises:
+        OSError: It cannot be read.
+        InputError: There are more than `MOST_TEXT`, or it can be no file's name.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_TEXT + 1)
+    except ValueError as error:  # a NUL byte
+        raise InputError(f"cannot read {str(path)!r}: {error}") from None
+    if len(data) > MOST_TEXT:
+        raise InputError(f"{path}: more than {MOST_TEXT >> 20} MiB; expected a file of text")
+    return data
+
 
 class OwnBytes(Closing):
     """A file of which runs of bytes are read, each into an array of its own; from any thread.

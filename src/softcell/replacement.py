@@ -14,6 +14,8 @@ import hashlib
 import json
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,7 +68,7 @@ def replace_together(moves: Sequence[tuple[Path, Path]]) -> None:
         OSError: It failed, and all is as it was.
     """
     journal = _journal_of(moves[0][1])
-    with _locked(journal, os.O_CREAT) as descriptor:
+    with _uninterrupted(), _locked(journal, os.O_CREAT) as descriptor:
         try:
             _put_in_order(journal.parent, descriptor)
             record = [_move(journal.parent, *each) for each in moves]
@@ -149,6 +151,27 @@ def make_durable(folder: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep an interruption waiting until the end: it takes no longer than some renames."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for each, handler in kept.items():
+            if handler not in (signal.SIG_IGN, None):
+                signal.signal(each, lambda number, _: came.append(number))
+        yield
+    finally:
+        for each, handler in kept.items():
+            if handler is not None:
+                signal.signal(each, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _journal_of(target: Path) -> Path:

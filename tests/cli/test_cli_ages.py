@@ -48,3 +48,15 @@ def test_an_age_that_changes_nothing_is_told(softcell, network):
         assert (written.status, read.status) == (0, 0)
         assert (noted in written.err, noted in read.err) == (told, told)
     assert softcell("write", network, "-o", "x.cells", "--device", "rram-reset").err == ""
+
+
+def test_an_age_beyond_what_was_measured_is_told(softcell, network):
+    noted = "was measured up to 1d: figures at 10y are extrapolated"
+    for age, told in (("10y", True), ("1h", False)):
+        written = softcell(
+            "write", network, "-o", "x.cells", "--device", "pcm-mushroom", "--age", age
+        )
+        assert (noted in written.err) == told
+        assert ("ageing measured up to 1d, extrapolated" in softcell("info", "x.cells").out) == told
+    told = softcell("devices", "--device", "pcm-sweep", "--age", "1h", "--json").out
+    assert json.loads(told)[0]["ageing"] == "ageing not measured"

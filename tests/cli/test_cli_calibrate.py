@@ -26,6 +26,12 @@ def make():
 def double():
     return make().double()
 
+def one_logit():
+    return nn.Sequential(nn.Flatten(), nn.Linear(32, 1))
+
+def too_sure():
+    return nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.Threshold(1e9, 0.0))
+
 def list_of_weights():
     return [1, 2]
 
@@ -52,15 +58,23 @@ def own(tmp_path):
 def test_a_task_is_calibrated(softcell):
     outcome = softcell("calibrate", "--images", 40, "-o", "c.safetensors", "--json")
     assert outcome.status == 0, outcome
-    assert json.loads(outcome.out) == {
+    told = json.loads(outcome.out)
+    check = told.pop("check")
+    assert told == {
         "output": "c.safetensors",
         "network": "digits cnn",
         "kind": "fisher",
         "images": 40,
+        "held_out": 4,
         "matrices": 4,
         "tensors": 11,
         "weights": 15418,
+        "unfelt": [],
     }
+    # Feedback helps where it was not learnt, too.
+    assert len(check["matrices"]) == 4
+    assert all(0 < part < 1 for each in check["matrices"].values() for part in each)
+    assert 0 < check["closed"] < check["open"]
     calibration = load_calibration("c.safetensors")
     assert (calibration.images, calibration.kind) == (40, "fisher")
     assert set(calibration.normalisations) == {"bn1", "bn2", "bn3"}
@@ -83,13 +97,14 @@ def test_another_seed_gives_another_calibration(softcell):
 def test_a_module_of_ones_own_is_calibrated(softcell, own):
     outcome = softcell("calibrate", *own, "own_network:make")
     assert outcome.status == 0, outcome
-    assert "own_network:make, on 10 inputs" in outcome.out
+    assert "own_network:make, on 6 inputs" in outcome.out
+    assert "4 inputs: feedback leaves" in outcome.out
     assert "2 matrices" in outcome.out
     assert "135 weights in 6 tensors" in outcome.out
     calibration = load_calibration("c.safetensors")
     assert set(calibration.layers) == {"0.weight", "3.weight"}
     assert calibration.normalisations == {"1": 1e-5}
-    assert calibration.images == 10
+    assert (calibration.images, calibration.held.inputs) == (6, 4)
     # Inputs come in the type of the weights.
     assert softcell("calibrate", *own, "own_network:double").status == 0
     double = load_calibration("c.safetensors")
@@ -113,7 +128,10 @@ def test_a_calibration_by_inputs_is_no_sensitivity(softcell, own):
     ("words", "reason"),
     [
         (("own_network:list_of_weights",), "returned a list"),
-        (("own_network:broken",), "own_network.py:20: RuntimeError: no weights here"),
+        (("own_network:one_logit",), "a softmax over one class"),
+        (("own_network:one_logit", "--kind", "diagonal"), "a softmax over one class"),
+        (("own_network:too_sure",), "0 for every weight"),
+        (("own_network:broken",), "own_network.py:26: RuntimeError: no weights here"),
         (("own_network:missing",), "no function 'missing'"),
         (("own_network",), "expected module:function"),
         (("own_network:make", "--task", "mnist"), "leave out --task"),
@@ -139,3 +157,11 @@ def test_module_and_inputs_belong_together(softcell, own):
         assert (
             "both --module and --inputs" in softcell(*("calibrate", "-o", "c"), *words).one_line()
         )
+
+
+def test_one_logit_goes_by_its_inputs(softcell, own):
+    outcome = softcell("calibrate", *own, "own_network:one_logit", "--kind", "inputs")
+    assert outcome.status == 0, outcome
+    # Without classes there is no divergence.
+    assert "divergence" not in outcome.out
+    assert load_calibration("c.safetensors").surprise is None

@@ -100,6 +100,10 @@ def test_image_and_chip_come_into_being_together(softcell, folder):
     assert told["program_pulses"] == told["cells"]
     assert told["verifying_reads"] == told["analog_cells"] > 0
     assert told["cells_per_weight"] <= 3
+    check = told["check"]
+    assert (check["possible"], check["inputs"], check["procedure"]) == (True, 6, "closed loop")
+    assert [each["tensor"] for each in check["matrices"]] == ["0.weight", "4.weight"]
+    assert check["left"] == check["measured"] > 0
     for words in (("--chip", "chip.safetensors"), ("--seed", 7)):
         outcome = softcell("read", "model.cells", *words, "--age", "10y", "-o", f"{words[0]}.st")
         assert outcome.status == 0, outcome

@@ -16,6 +16,7 @@ from softcell.curvature import (
     save_calibration,
     save_fisher,
 )
+from softcell.curvature.held_out import split
 from softcell.errors import FormatError, InputError
 from softcell.weights.tensor_file import read_tensors, write_tensors
 
@@ -320,3 +321,54 @@ def test_a_file_of_no_curvature_is_refused():
     known.require_network(shapes)
     with pytest.raises(InputError, match="0 for every weight"):
         dataclasses.replace(known, layers=nothing).require_network(shapes)
+
+
+class Tied(nn.Module):
+    """Two names of one matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        self.last.weight = self.first.weight
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)))
+
+
+@pytest.mark.parametrize("left_out", ["first.weight", "last.weight"])
+def test_a_file_may_have_one_name_of_a_tied_tensor(left_out, tmp_path):
+    save_calibration(tmp_path / "c", calibrate(Tied(), torch.rand(8, 4), seed=0))
+    known = load_calibration(tmp_path / "c")
+    assert known.tied == (("first.weight", "last.weight"),)
+    shapes = {"first.weight": (4, 4), "last.weight": (4, 4)}
+    known.require_network(shapes)
+    known.require_network({name: each for name, each in shapes.items() if name != left_out})
+    with pytest.raises(InputError, match="there is no tensor"):
+        known.require_network({"other": (4, 4)})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "count", "parts"),
+    [
+        *((100, None, (90, 10)), (100, 60, (60, 6)), (100, 98, (91, 9)), (20, None, (16, 4))),
+        *((8, None, (4, 4)), (7, None, (7, 0)), (7, 3, (3, 0)), (1000, 1000, (900, 100))),
+    ],
+)
+def test_a_tenth_is_held_out(inputs, count, parts):
+    given = torch.arange(inputs)
+    learnt, held = split(given, count)
+    assert (len(learnt), len(held)) == parts
+    assert not set(learnt.tolist()) & set(held.tolist())
+    assert learnt.tolist() == list(range(parts[0]))
+
+
+def test_inputs_that_are_held_out_leave_the_curvature_as_it_is():
+    module, given = network(), images(12)
+    one = calibrate(module, given, seed=1)
+    other = calibrate(module, given, seed=1, held=images(4))
+    assert one.held is None
+    assert other.held.inputs == 4
+    for name, layer in one.layers.items():
+        np.testing.assert_array_equal(layer.covariance, other.layers[name].covariance)
+    with pytest.raises(InputError, match="at least 2"):
+        calibrate(module, given, seed=1, held=images(1))

@@ -78,6 +78,7 @@ def tried(target: Target, seed: int, number: int, folder: Path) -> Failure | Non
     try:
         with bounded(), warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", UserWarning)  # notes to the user are answers
             target.use(made)
     except SoftcellError as error:
         if "\n" in str(error):

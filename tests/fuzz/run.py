@@ -38,15 +38,17 @@ def _work(connection: Connection, keep: Path) -> None:
                 connection.send(number)
                 failure = tried(TARGETS[target], seed, number, place)
                 if failure is not None:
-                    kept(failure, TARGETS[target].make(_again(failure), place), keep)
+                    _keep(failure, place, keep)
                     connection.send(failure)
                 for each in place.iterdir():
                     each.unlink()
         connection.send(None)
 
 
-def _again(failure: Failure):
-    return generator_of(failure.target, failure.seed, failure.number)
+def _keep(failure: Failure, folder: Path, keep: Path) -> None:
+    """Make an input again and keep it."""
+    generator = generator_of(failure.target, failure.seed, failure.number)
+    kept(failure, TARGETS[failure.target].make(generator, folder), keep)
 
 
 class _Worker:
@@ -101,8 +103,8 @@ def fuzz(names: list[str], inputs: int, seed: int, keep: Path, workers: int) -> 
                 name, _, first, last = worker.batch
                 failure = Failure(name, seed, worker.number, "did not come back, or died")
                 failures.append(failure)
-                keep.mkdir(parents=True, exist_ok=True)
-                (keep / f"{name}-{seed}-{worker.number}.log").write_text(failure.reason)
+                with tempfile.TemporaryDirectory(prefix="softcell-fuzz-") as folder:
+                    _keep(failure, Path(folder), keep)
                 worker.end()
                 busy.remove(worker)
                 worker = _Worker(keep)

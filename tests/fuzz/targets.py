@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from fuzz import command_targets, image_targets, samples
+from fuzz import command_targets, image_targets, program_targets, samples
 from fuzz.builders import safetensors, safetensors_parts, tensors_file
 from fuzz.harness import Target
 from fuzz.mutations import damaged_bytes, damaged_json, damaged_text
@@ -257,6 +257,7 @@ _PARSERS: dict[str, Target] = {
     each.name: each
     for each in (
         *image_targets.TARGETS,
+        *program_targets.TARGETS,
         Target("plan", _plan, _use_plan),
         Target("record", _of(_json, lambda: samples.plan_file("combined")), _use_record),
         Target("weights", _of(_tensors, samples.weights), _use_weights),

@@ -30,6 +30,7 @@ DEVICES = (
     "rram-reset",
     "pcm-mushroom",
     "rram-wan",
+    "rram-relax-c",
     "gaussian:snr_db=20",
     "ideal",
     "pcm-mushroom+stuck:low=0.01,high=0.01+spread:sigma=0.01+readout:bits=8",

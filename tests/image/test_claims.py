@@ -84,3 +84,31 @@ def test_a_chip_that_is_altered_after_it_was_opened_is_not_used(image, tmp_path)
         path.write_bytes(path.read_bytes()[:-100])
         with pytest.raises(FormatError, match="truncated"):
             StoredChip(opened, path).read(region, 0, 1)
+
+
+@pytest.mark.parametrize("image", SCHEMES, indirect=True)
+def test_an_image_that_is_altered_while_it_is_decoded_gives_no_wrong_weights(image):
+    own = restored(image)
+    with CellImage(image) as opened:
+        opened.verify()
+        restoration = Restoration(opened, SimulatedChip(opened, seed=0), threads=1)
+        found = {0: restoration.tensor(0)}
+        content = bytearray(image.read_bytes())
+        content[16 : len(content) // 2] = bytes(b ^ 0x55 for b in content[16 : len(content) // 2])
+        with open(image, "r+b") as file:
+            file.write(content)
+        for index in (1, 0):
+            try:
+                found[index] = restoration.tensor(index)
+            except SoftcellError:
+                continue
+        with open(image, "r+b") as file:
+            file.truncate(100)
+        for index in (1, 0):
+            try:
+                found[index] = restoration.tensor(index)
+            except SoftcellError:
+                continue
+    for index, name in enumerate(own):
+        if index in found:
+            np.testing.assert_array_equal(found[index], own[name])

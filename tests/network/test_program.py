@@ -173,7 +173,8 @@ def test_dead_cells_do_not_end_it_and_are_counted(known, plan, whole, tmp_path):
     lab = Lab(dead=dead, wrong=wrong)
     done = program(known, plan, tmp_path / "model.cells", lab)
     assert (done.unread.missing, done.unread.implausible) == (2, 2)
-    assert "beyond its range" in done.unread.reason
+    assert done.unread.reason.count("beyond its range") == 1
+    assert "0 or less is no resistance" in done.unread.reason
     assert sorted(lab.programmed) == sorted(whole[1].programmed)
     # The others make up for a cell that is missing: the image is another one.
     assert (tmp_path / "model.cells").read_bytes() != whole[0]

@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
+from softcell.network.corrections import GroupError
 from softcell.report.plan_table import groups_table, layers_table, trials_table
 from softcell.search import Recipe, Trial, Verdict
-from softcell.search.corrections import GroupError
 
 
 def lines(table):

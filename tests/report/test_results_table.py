@@ -77,6 +77,19 @@ def test_headline():
     )
 
 
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("pcm-partial-reset", " (ageing not measured)"),
+        ("rram-wan+stuck:low=0.001", ""),
+        ("pcm-mushroom:nonsense=1", ""),
+        ("module_that_is_not_there:Cell", ""),
+    ],
+)
+def test_a_headline_says_if_its_age_was_not_measured(device, said):
+    assert f" on {device} at 1h{said}: float" in headline([replace(ROW, device=device)])
+
+
 def test_tables_hold_what_belongs_together():
     other = replace(ROW, device="gaussian")
     assert grouped([ROW, other, ROW]) == [[ROW, ROW], [other]]

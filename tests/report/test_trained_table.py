@@ -87,7 +87,9 @@ def test_code_words_that_failed_are_told():
 def test_devices_have_tables_of_their_own():
     old = replace(TRAINED, age_seconds=3600.0)
     assert by_device([TRAINED, old, INT8]) == [[TRAINED, INT8], [old]]
-    assert trained_headline([old]) == "pcm-partial-reset at 1h, 2.64 bits/cell, 10 chips"
+    assert trained_headline([old]) == (
+        "pcm-partial-reset at 1h (ageing not measured), 2.64 bits/cell, 10 chips"
+    )
     with pytest.raises(InputError, match="all of one device and age"):
         trained_table([TRAINED, old])
     with pytest.raises(InputError, match="all of one device and age"):

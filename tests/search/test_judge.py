@@ -223,10 +223,9 @@ def test_a_merit_of_which_less_is_better_is_refused(worth):
         OwnJudge(evaluate, state)(state)
 
 
-def test_a_function_that_does_not_use_the_weights_is_refused():
+def test_a_function_that_does_not_go_by_the_order_of_weights_tells_nothing_of_guessing():
     state, evaluate = learnt(lambda right: 0.5)
-    with pytest.raises(InputError, match="shuffled, too"):
-        OwnJudge(evaluate, state)(state)
+    assert OwnJudge(evaluate, state)(state).guessing is None
 
 
 def test_a_network_that_is_worse_than_one_order_by_chance_is_measured():

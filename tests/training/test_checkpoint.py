@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from softcell.errors import FormatError, SoftcellError
+from softcell.errors import FormatError, InputError, SoftcellError
 from softcell.training import read_checkpoint, write_checkpoint
+from softcell.training.training_log import TrainingLog
 from softcell.weights.tensor_file import read_tensors, write_tensors
 
 IDENTITY = {"training": "x", "seed": "1"}
@@ -90,3 +91,16 @@ def test_an_optimiser_without_a_state_comes_back(tmp_path):
     write_checkpoint(tmp_path / "state", module, optimiser, 0, IDENTITY)
     assert read_checkpoint(tmp_path / "state", module, optimiser, IDENTITY) == (0, {})
     assert not optimiser.state
+
+
+def test_a_log_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "state.log").write_bytes(b"step 1\n\xff\xfe")
+    with pytest.raises(FormatError, match=r"state\.log is no log"):
+        TrainingLog(tmp_path / "state.safetensors", resume=True)
+
+
+def test_a_name_that_no_file_can_have_is_told(tmp_path):
+    with pytest.raises(InputError):
+        TrainingLog(tmp_path / ("x" * 300), resume=True).say("one")
+    with pytest.raises(InputError):
+        write_checkpoint(tmp_path / ("x" * 300), *trainer(), 7, IDENTITY)

@@ -168,7 +168,7 @@ def test_plans_are_judged_by_the_users_function(network, data):
     train_for_cells(
         network, loader(data), settings, loss=functional.cross_entropy, evaluate=evaluate
     )
-    assert len(seen) == 3  # the float network, and two plans
+    assert len(seen) == 4  # the float network, one with shuffled weights, and two plans
     assert all(isinstance(tensor, torch.Tensor) for tensor in seen[1].values())
 
 

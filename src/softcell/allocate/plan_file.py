@@ -17,11 +17,12 @@ from typing import Any
 from softcell.allocate.plan import Plan
 from softcell.allocate.plan_codes import store_of, store_values, tensor_of, tensor_values
 from softcell.allocate.procedure import Procedure
-from softcell.atomic_file import AtomicFile
+from softcell.atomic_file import Target, written
 from softcell.codes.schemes import parse_scheme
 from softcell.devices import device_of
 from softcell.durations import Ages
 from softcell.errors import FormatError, InputError, OwnDeviceError
+from softcell.own_bytes import text_bytes
 from softcell.records import parse_json, read, record_of, require_keys, values_of
 from softcell.weights import Weights
 
@@ -42,20 +43,21 @@ _LINE = 100
 """Columns that an object may take on one line."""
 
 
-def save_plan(path: Path | str, plan: Plan) -> None:
+def save_plan(path: Target, plan: Plan) -> None:
     """Write a plan to a file, which appears only once it is complete.
 
     Args:
-        path: File to write; one that exists is replaced.
+        path: File to write; one that exists is replaced. An `AtomicFile` is completed, and left to
+            its owner.
         plan: The plan.
 
     Raises:
         InputError: The file cannot be written (nothing remains of it then), or the device gives no
             plain values.
     """
-    out = AtomicFile(path)
-    out.write(_plan_text(plan).encode())
-    out.commit()
+    text = _plan_text(plan)
+    with written(path) as file:
+        file.write(text.encode())
 
 
 def plan_digest(plan: Plan) -> str:
@@ -96,7 +98,7 @@ def load_plan(path: Path | str) -> Plan:
         FormatError: It is truncated, damaged, no plan, or one of another version.
     """
     try:
-        data = Path(path).read_bytes()
+        data = text_bytes(path)
     except OSError as error:
         raise InputError(
             f"cannot read {path}: {error.strerror or error}; give a plan of `softcell optimise`"

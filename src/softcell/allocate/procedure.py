@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from softcell.errors import InputError
 
+MOST_READS = 1000
+"""Verifying reads of a cell: of so many the mean is 30 times as sure as of one."""
+
 
 @dataclass(frozen=True)
 class Procedure:
@@ -36,8 +39,11 @@ class Procedure:
     sparsity: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.verify_reads < 1:
-            raise InputError(f"expected at least 1 verifying read, got {self.verify_reads}")
+        if not 1 <= self.verify_reads <= MOST_READS:
+            raise InputError(
+                f"expected at least 1 verifying read and at most {MOST_READS}, got "
+                f"{self.verify_reads}"
+            )
         if not 0 <= self.sequential <= 1:
             raise InputError(f"expected sequential from 0 to 1, got {self.sequential}")
         if not 0 <= self.sparsity < 1:

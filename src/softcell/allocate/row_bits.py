@@ -71,6 +71,6 @@ def shared_bits(
 def _form(tensor: TensorSurvey) -> tuple[int, float]:
     """Return the shape of a tensor's density and its deviation as it will be stored."""
     sizes = tensor.magnitudes
-    mean = float(sizes.values @ sizes.counts) / tensor.info.size
+    mean = float((sizes.values * sizes.counts).sum()) / tensor.info.size
     deviation = float(np.sqrt(tensor.variance))
     return nearest_shape(mean, deviation), ceiling(deviation)

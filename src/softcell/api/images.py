@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,11 @@ from softcell.durations import parse_ages
 from softcell.errors import InputError
 from softcell.image.closed_loop import Correct
 from softcell.image.header import ImageHeader
-from softcell.network import Network, plan_network, write_network, write_network_and_chip
+from softcell.network import Network, plan_network, write_checked, write_network_and_chip
 from softcell.progress import Progress
 from softcell.weights import NetworkWeights, parse_weights
+
+_log = logging.getLogger(__name__)
 
 
 def write(
@@ -45,7 +48,9 @@ def write(
 
     With a calibration the network goes through the feedback loop: it is written to the chip of
     `seed` column by column, each absorbing the error that the cells before it were found to make.
-    The image is then for that chip alone, unless all is stored error-free.
+    The image is then for that chip alone, unless all is stored error-free. It is checked on inputs
+    that the calibration holds out, or on some of a `Network`'s own, whether that does good: where
+    not, the loop goes by what serves better, which is logged as a warning.
 
     Args:
         network: A safetensors file, tensors by name, or a `Network`, which knows more of itself.
@@ -79,10 +84,11 @@ def write(
 
     Example:
         >>> import tempfile
+        >>> import softcell
         >>> weights = {"layer.weight": np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     header = write(weights, f"{folder}/x.cells", scheme="int8")
-        ...     restored = read(f"{folder}/x.cells", seed=1)
+        ...     restored = softcell.read(f"{folder}/x.cells", seed=1)
         >>> bool(np.abs(restored["layer.weight"] - weights["layer.weight"]).max() < 0.01)
         True
     """
@@ -101,22 +107,28 @@ def write(
         if calibration is None and (correct is not None or verify_reads != 1):
             raise InputError("drift correction and verifying reads need a calibration")
         loop = calibration is not None
-        plan = plan_network(
-            given,
-            device_from(device or "pcm-partial-reset"),
-            scheme or (LOOP_DEFAULT if loop else DEFAULT),
+        planned = partial(
+            plan_network,
+            device=device_from(device or "pcm-partial-reset"),
+            scheme=scheme or (LOOP_DEFAULT if loop else DEFAULT),
             cells_per_weight=cells_per_weight,
             ages=parse_ages(age, told=not age_unknown),
             procedure=Procedure(loop=loop, verify_reads=verify_reads),
             progress=progress,
         )
+        if loop:
+            header, _, check = write_checked(
+                given, planned, path, chip=chip, seed=seed, progress=progress
+            )
+            for note in check.notes():
+                _log.warning(note)
+            return header
+        plan = planned(given)
     else:
         _require_no_more(device, scheme, cells_per_weight, age, age_unknown, verify_reads)
         with given.source() as weights:
             require_network(plan.in_order(weights.names), weights)
-    if chip is not None:
-        return write_network_and_chip(given, plan, path, chip, seed=seed, progress=progress)
-    return write_network(given, plan, path, seed=seed, progress=progress)[0]
+    return write_network_and_chip(given, plan, path, chip, seed=seed, progress=progress)
 
 
 def _require_no_more(

@@ -201,7 +201,9 @@ def log_likelihood_ratios(
         Ratios within +-700, shape (bits, R): positive where 0 is more likely.
     """
     joint = matrix if prior is None else matrix * prior[:, None]
-    zero = np.log(np.maximum((1 - labels).T @ joint, 1e-305))
-    one = np.log(np.maximum(labels.T @ joint, 1e-305))
+    zero, one = (
+        np.log([np.maximum(joint[bit == value].sum(axis=0), 1e-305) for bit in labels.T])
+        for value in (0, 1)
+    )
     ratios: NDArray[np.float64] = np.clip(zero - one, -700, 700)
     return ratios

@@ -40,6 +40,7 @@ class DeviceRow:
         reading_quantity: What is read.
         reading_unit: Its unit.
         age_seconds: Age of the cells.
+        ageing: What figures at that age rest on, where it was not measured so far; "" else.
         source: Where the coefficients come from.
     """
 
@@ -54,6 +55,7 @@ class DeviceRow:
     reading_quantity: str
     reading_unit: str
     age_seconds: float
+    ageing: str
     source: str
 
 
@@ -93,7 +95,7 @@ def devices(
 
 def _row(name: str, age_seconds: float) -> DeviceRow:
     from softcell.codes.maps.design_cache import kept
-    from softcell.devices import LEVELS, parse_device
+    from softcell.devices import LEVELS, ageing_note, parse_device
 
     device = parse_device(name)
     # What a device holds does not change: only the first call waits for it.
@@ -116,6 +118,7 @@ def _row(name: str, age_seconds: float) -> DeviceRow:
         reading_quantity=reading.name,
         reading_unit=reading.unit,
         age_seconds=age_seconds,
+        ageing=ageing_note(device, age_seconds),
         source=device.source,
     )
 
@@ -152,6 +155,6 @@ def _table(rows: list[DeviceRow]) -> Table:
             f"{row.levels}: {row.level_low:g} to {row.level_high:g} {row.level_unit}".rstrip()
             + f"\n{row.level_quantity}",
             f"{row.reading_quantity}\n{row.reading_unit}",
-            row.source,
+            row.source + (f"\n{row.ageing}" if row.ageing else ""),
         )
     return table

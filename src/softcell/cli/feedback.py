@@ -16,9 +16,12 @@ from softcell.errors import InputError
 from softcell.own_code import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from softcell.image.closed_loop import Correct
     from softcell.image.header import ImageHeader
-    from softcell.network import Network
+    from softcell.network import LoopCheck, Network
+    from softcell.network.corrections import Divergence
 
 LOOP_CELLS = 1.0
 """Cells per weight in the loop by default."""
@@ -61,7 +64,12 @@ InputsOption = Annotated[
 ]
 
 
-def correction(
+def correction(network: Path, **told: Any) -> Correct | None:
+    """Return what corrects a network for the drift of activations; arguments of `of_outputs`."""
+    return of_outputs(network, **told)[0]
+
+
+def of_outputs(
     network: Path,
     *,
     task: str | None,
@@ -69,8 +77,10 @@ def correction(
     module: str | None,
     inputs: Path | None,
     progress: Progress,
-) -> Correct | None:
-    """Return what corrects the network for the drift of activations; None if nothing is told of it.
+) -> tuple[Correct | None, Divergence | None]:
+    """Return what corrects a network for the drift of activations, and what measures its outputs.
+
+    They go by different inputs: a tenth of the user's own are held out.
 
     Args:
         network: The network's weights: a safetensors file.
@@ -80,6 +90,9 @@ def correction(
         inputs: Its inputs.
         progress: Reports training.
 
+    Returns:
+        Both; None and None if nothing is told of its outputs.
+
     Raises:
         InputError: The options do not go together, or the user's code failed.
     """
@@ -88,16 +101,17 @@ def correction(
     if module is not None and inputs is not None:
         if task is not None or model is not None:
             raise InputError("--module brings a network of its own; leave out --task and --model")
-        return _own_correction(network, module, inputs)
+        return _of_own_outputs(network, module, inputs)
     if task is None:
         if model is not None:
             raise InputError("--model names a network of a task; give --task, too")
-        return None
-    from softcell.evaluate.correction import task_correction
+        return None, None
+    from softcell.evaluate.correction import task_correction, task_divergence
     from softcell.evaluate.tasks import load_task
 
     state = read_network(network)
-    return task_correction(load_task(task, model, progress=progress), state=state)
+    loaded = load_task(task, model, progress=progress)
+    return task_correction(loaded, state=state), task_divergence(loaded, state=state)
 
 
 def given_network(
@@ -117,7 +131,7 @@ def given_network(
         weights: The network's weights: a safetensors file.
         feedback: What `softcell calibrate` made of it; None to store it without the loop.
         sensitivity: Its Fisher information; or None.
-        task: As for `correction`, which is looked at only with `feedback`.
+        task: As for `of_outputs`, which is looked at only with `feedback`.
         model: Likewise.
         module: Likewise.
         inputs: Likewise.
@@ -132,32 +146,44 @@ def given_network(
 
     calibration = None if feedback is None else load_calibration(feedback)
     fisher = None if sensitivity is None else load_fisher(sensitivity)
-    correct = None
+    correct = divergence = None
     if calibration is not None:
-        correct = correction(
+        correct, divergence = of_outputs(
             weights, task=task, model=model, module=module, inputs=inputs, progress=progress
         )
     return Network(
         source=partial(parse_weights, weights),
         calibration=calibration,
         correct=correct,
+        divergence=divergence,
         sensitivity=fisher,
     )
 
 
-def _own_correction(weights: Path, function: str, inputs: Path) -> Correct:
+def _of_own_outputs(
+    weights: Path, function: str, inputs: Path
+) -> tuple[Correct, Divergence | None]:
+    from softcell.curvature.held_out import split
     from softcell.feedback import DriftCorrection, correct_drift
+    from softcell.network.divergence import output_divergence
 
     state, what = read_network(weights), f"--module {function}"
     network = loaded_module(function, state)
-    given = own_inputs(inputs, network, None)
+    learnt, held = split(own_inputs(inputs, network, None))
     try:
         # What is wrong is better known before a chip is written.
-        guarded(lambda: correct_drift(network, state, given[:1]), what)
+        guarded(lambda: correct_drift(network, state, learnt[:1]), what)
     except InputError as error:
         raise InputError(f"{what} does not go with {weights}: {error}") from error
-    correction = DriftCorrection(network, given)
-    return lambda stored: guarded(lambda: correction(stored), what)
+    drift = DriftCorrection(network, learnt)
+
+    def correct(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+        return guarded(lambda: drift(stored), what)
+
+    measure = guarded(lambda: output_divergence(network, held), what)
+    if measure is None:
+        return correct, None
+    return correct, lambda stored: guarded(lambda: measure(stored), what)
 
 
 def written_values(header: ImageHeader, output: Path, verify_reads: int = 0) -> dict[str, Any]:
@@ -195,13 +221,38 @@ def note_no_correction(correct: Correct | None) -> None:
         )
 
 
+def _check_facts(check: LoopCheck) -> list[tuple[str, str]]:
+    facts = []
+    if check.matrices:
+        left = sorted(m.measured for m in check.matrices)[len(check.matrices) // 2]
+        facts.append(
+            (
+                "held out",
+                f"{check.inputs} inputs: feedback leaves {left:.2f} of the outputs' error (the "
+                f"median of {len(check.matrices)} matrices)",
+            )
+        )
+    if check.measured is not None:
+        of = "" if check.predicted is None else f", {check.predicted:.4f} predicted"
+        facts.append(("divergence", f"{check.left:.4f} on inputs held out{of}"))
+    return facts
+
+
 def tell_written(
-    header: ImageHeader, output: Path, verify_reads: int = 0, *, as_json: bool = False
+    header: ImageHeader,
+    output: Path,
+    verify_reads: int = 0,
+    *,
+    check: LoopCheck | None = None,
+    as_json: bool = False,
 ) -> None:
     """Print what is told of a written image, as for `written_values`."""
     note_ageing(header.device, header.age_seconds)
+    for note in () if check is None else check.notes():
+        print_note(f"note: {note}")
     if as_json:
-        print_json(written_values(header, output, verify_reads))
+        values = written_values(header, output, verify_reads)
+        print_json(values if check is None else values | {"check": check.values()})
         return
     store = header.store_cells / header.weights
     facts = [
@@ -214,6 +265,7 @@ def tell_written(
             ("chip", f"{header.chip} alone"),
             ("write cost", f"{header.cells:,} pulses, {reads:,} verifying reads"),
         ]
+    facts += [] if check is None else _check_facts(check)
     facts += [
         ("weights", f"{header.weights:,}"),
         ("cells", f"{header.cells:,}"),

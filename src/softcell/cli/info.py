@@ -49,12 +49,15 @@ def info(
 
 
 def _summary(header: ImageHeader) -> dict[str, Any]:
+    from softcell.devices import ageing_note
+
     return {
         "scheme": header.scheme,
         "device": header.device.name,
         "chip": header.chip,
         "age_seconds": header.age_seconds,
         "first_age_seconds": header.ages.first,
+        "ageing": ageing_note(header.device, header.age_seconds),
         "weights": header.weights,
         "cells": header.cells,
         "analog_cells": header.analog_cells,
@@ -92,13 +95,18 @@ def _tensor(header: ImageHeader, tensor: ImageTensor) -> dict[str, Any]:
 
 def _facts(header: ImageHeader, image: Path, verified: bool) -> list[tuple[str, str]]:
 
-    axis = header.device.level_axis
+    from softcell.devices import ageing_note
+
+    axis, said = header.device.level_axis, ageing_note(header.device, header.age_seconds)
     checked = "checksums agree" if verified else "checksums not looked at"
     levels = ", ".join(f"{x:g}" for x in _store_levels(header))
     return [
         ("image", f"{image}, {image.stat().st_size:,} bytes, {checked}"),
         ("scheme", header.scheme),
-        ("device", f"{header.device.name}, planned for {header.ages}"),
+        (
+            "device",
+            f"{header.device.name}, planned for {header.ages}" + (f", {said}" if said else ""),
+        ),
         ("chip", "any" if header.chip is None else f"{header.chip} alone"),
         ("weights", f"{header.weights:,}"),
         ("cells", f"{header.cells:,} ({header.analog_cells:,} analog)"),

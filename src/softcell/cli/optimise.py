@@ -188,6 +188,11 @@ def optimise(
             subject = _own(
                 network, evaluate, module, inputs, calibration, sensitivity, kept, progress
             )
+        if subject.calibration is not None and subject.calibration.unfelt:
+            print_note(
+                f"nothing comes back to {', '.join(subject.calibration.unfelt)} on these inputs: "
+                "stored without feedback, by mean square error"
+            )
         with subject.source() as weights:
             digest = network_digest(weights)
         known: list[Trial] = []
@@ -299,7 +304,8 @@ def _line(trial: Trial, best: Trial | None) -> str:
 
 
 def _report(search: Search, outcome: Outcome) -> dict[str, Any]:
-    from softcell.search.explanation import by_layer, losses
+    from softcell.image.closed_loop import losses
+    from softcell.search.explanation import by_layer
 
     state, header, written = search.maker.write(outcome.plan, outcome.confirmed.first_seed)
     calibration = search.maker.subject.calibration

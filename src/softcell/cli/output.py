@@ -64,14 +64,23 @@ def print_note(text: str) -> None:
 
 
 def note_ageing(device: Device, age_seconds: float) -> None:
-    """Say where an age changes nothing, because the device's ageing was not measured."""
+    """Say where an age changes nothing or is beyond what was measured of the device."""
+    from softcell.devices import ageing_note, measured_seconds
     from softcell.devices.device import changes_with_age
 
-    if age_seconds > 0 and not changes_with_age(device, age_seconds):
+    if not ageing_note(device, age_seconds):
+        return
+    if not changes_with_age(device, age_seconds):
         print_note(
             f"the ageing of {device.name} was not measured: its cells read alike at any age, and "
             f"figures at {format_age(age_seconds)} are those at 0s"
         )
+        return
+    measured = measured_seconds(device) or 0.0
+    print_note(
+        f"the ageing of {device.name} was measured up to {format_age(measured)}: figures at "
+        f"{format_age(age_seconds)} are extrapolated"
+    )
 
 
 def require_writable(output: Path, *inputs: Path | str | None) -> None:

@@ -51,13 +51,13 @@ def loaded_module(function: str, state: Mapping[str, Any]) -> nn.Module:
     return network
 
 
-def own_inputs(path: Path, network: nn.Module, count: int | None) -> Tensor:
+def own_inputs(path: Path, network: nn.Module, least: int | None) -> Tensor:
     """Return inputs as the network takes them: floats of the type of its weights.
 
     Args:
         path: Safetensors file of one tensor, first axis inputs.
         network: The network.
-        count: Number of inputs, the first ones; None for all.
+        least: Number of inputs that are needed; None for one.
 
     Raises:
         InputError: The file holds something else, or fewer inputs.
@@ -68,12 +68,12 @@ def own_inputs(path: Path, network: nn.Module, count: int | None) -> Tensor:
     if len(tensors) != 1:
         raise InputError(f"{path} holds {len(tensors)} tensors; save the inputs as a single one")
     given = torch.from_numpy(next(iter(tensors.values())))
-    if given.ndim < 1 or len(given) < (count or 1):
+    if given.ndim < 1 or len(given) < (least or 1):
         raise InputError(
-            f"{path} holds inputs of shape {tuple(given.shape)}; expected at least {count or 1} "
+            f"{path} holds inputs of shape {tuple(given.shape)}; expected at least {least or 1} "
             "along the first axis"
         )
     weight = next((p for p in network.parameters() if p.is_floating_point()), None)
     if weight is not None:
         given = given.to(weight.device, weight.dtype if given.is_floating_point() else None)
-    return given if count is None else given[:count]
+    return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,7 +108,7 @@ def program(
     from softcell.durations import parse_ages
     from softcell.image.cell_image import CellImage
     from softcell.image.exchange import FolderExchange, LineExchange
-    from softcell.network import plan_network
+    from softcell.network import checked, plan_network
     from softcell.network.program import open_journal, program_chip, require_chip_name
 
     require_writable(output, network, feedback, sensitivity, inputs)
@@ -124,15 +125,16 @@ def program(
             inputs=inputs,
             progress=progress,
         )
-        plan = plan_network(
-            given,
-            cells,
-            scheme,
+        planned = partial(
+            plan_network,
+            device=cells,
+            scheme=scheme,
             cells_per_weight=cells_per_weight,
             ages=parse_ages(age, told=not age_unknown),
             procedure=Procedure(loop=True, verify_reads=verify_reads),
             progress=progress,
         )
+        given, plan, check = checked(given, planned, progress=progress)
         with open_journal(
             given,
             plan,
@@ -176,12 +178,14 @@ def program(
     if exchange is None:
         with CellImage(output) as image:
             regions = [{"region": r.label, "cells": r.cells} for r in image.regions()]
+        for note in check.notes():
+            print_note(f"note: {note}")
         values = written_values(header, output, reads)
         lines.tell({"done": True, **values, **told, "regions": regions})
     elif as_json:
-        print_json({**written_values(header, output, reads), **told})
+        print_json({**written_values(header, output, reads), "check": check.values(), **told})
     else:
-        tell_written(header, output, reads)
+        tell_written(header, output, reads, check=check)
 
 
 def _facts(device: Device, chip: str, reads: int, resumed: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,14 +30,12 @@ from softcell.cli.options import (
 )
 from softcell.cli.output import print_note, require_writable
 from softcell.cli.planned import planned_network
-from softcell.cli.progress import Progress, progress_bars
+from softcell.cli.progress import progress_bars
 from softcell.codes.schemes import DEFAULT, LOOP_DEFAULT, scheme_names
 from softcell.errors import InputError
 
 if TYPE_CHECKING:
-    from softcell.allocate import Plan
-    from softcell.image.header import ImageHeader
-    from softcell.network import Network
+    pass
 
 
 def write(
@@ -127,7 +126,7 @@ def write(
     from softcell.codes.schemes import parse_scheme
     from softcell.devices import parse_device
     from softcell.durations import parse_ages
-    from softcell.network import plan_network
+    from softcell.network import plan_network, write_checked, write_network_and_chip
 
     for path in (output, chip) if chip else (output,):
         require_writable(path, network, sensitivity, feedback, inputs, plan)
@@ -152,7 +151,9 @@ def write(
                 inputs=inputs,
                 progress=progress,
             )
-            header = _written(given, found, output, chip, seed=seed, progress=progress)
+            header = write_network_and_chip(
+                given, found, output, chip, seed=seed, progress=progress
+            )
         reads = found.procedure.verify_reads if header.chip else 0
         tell_written(header, output, reads, as_json=as_json)
         return
@@ -174,16 +175,24 @@ def write(
             inputs=inputs,
             progress=progress,
         )
-        found = plan_network(
-            given,
-            on,
-            chosen,
+        planned = partial(
+            plan_network,
+            device=on,
+            scheme=chosen,
             cells_per_weight=target,
             ages=ages,
             procedure=Procedure(loop=feedback is not None, verify_reads=verify_reads),
             progress=progress,
         )
-        header = _written(given, found, output, chip, seed=seed, progress=progress)
+        check = None
+        if feedback is None:
+            header = write_network_and_chip(
+                given, planned(given), output, chip, seed=seed, progress=progress
+            )
+        else:
+            header, _, check = write_checked(
+                given, planned, output, chip=chip, seed=seed, progress=progress
+            )
     if not analog and cells_per_weight is not None:
         print_note(f"note: {chosen} has a fixed number of cells, --cells-per-weight is not used")
     if target is not None and header.cells_per_weight > target * (1 + 1e-9):
@@ -193,14 +202,5 @@ def write(
         )
     if feedback is not None:
         note_no_correction(given.correct)
-    tell_written(header, output, verify_reads if header.chip else 0, as_json=as_json)
-
-
-def _written(
-    network: Network, plan: Plan, output: Path, chip: Path | None, *, seed: int, progress: Progress
-) -> ImageHeader:
-    from softcell.network import write_network, write_network_and_chip
-
-    if chip is None:
-        return write_network(network, plan, output, seed=seed, progress=progress)[0]
-    return write_network_and_chip(network, plan, output, chip, seed=seed, progress=progress)
+    reads = verify_reads if header.chip else 0
+    tell_written(header, output, reads, check=check, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.curvature.held_out import HeldOut
 from softcell.curvature.layer import Kind, LayerCurvature, require_felt
 from softcell.errors import InputError
 from softcell.progress import Progress
@@ -31,6 +32,11 @@ class Calibration:
         kind: `fisher` or `inputs`, see `layer_curvatures`.
         fisher: Diagonal Fisher information of every parameter, as `diagonal_fisher` gives it;
             empty for the kind `inputs`, whose curvatures of different layers do not compare.
+        held: What it is held against, on inputs that it was not made of; None if there were none.
+        tied: Names of one and the same tensor, such as an embedding that is the output matrix too;
+            a network's file may leave all but one of them out.
+        surprise: Divergence that errors of weights make on inputs held out, over the one that the
+            curvature predicts; None if that was not tried.
 
     Raises:
         InputError: No images, an unknown kind, or a negative eps.
@@ -41,6 +47,9 @@ class Calibration:
     images: int
     kind: Kind
     fisher: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    held: HeldOut | None = field(default=None, repr=False)
+    tied: tuple[tuple[str, ...], ...] = ()
+    surprise: float | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.kind not in get_args(Kind):
@@ -107,6 +116,10 @@ class Calibration:
             for part in _STATISTICS
         }
         for name in sorted(self.layers.keys() | self.fisher.keys() | needed):
+            if name not in shapes and any(
+                name in names and not shapes.keys().isdisjoint(names) for names in self.tied
+            ):
+                continue
             if name not in shapes:
                 raise InputError(
                     f"the calibration is for another network: there is no tensor {name!r} here; "
@@ -121,6 +134,12 @@ class Calibration:
                     f"the calibration is for another network: tensor {name!r} has shape {shape} "
                     "here and another there; make one for this network with `softcell calibrate`"
                 )
+            parts = () if self.held is None else (self.held.check, self.held.fit)
+            if not all(part[name].fits(shape) for part in parts if name in part):
+                raise InputError(
+                    f"what the calibration holds out for {name!r} is of another network; make one "
+                    "for this network with `softcell calibrate`"
+                )
 
 
 def calibrate(
@@ -130,6 +149,7 @@ def calibrate(
     seed: int,
     batch: int = 4,
     kind: Kind = "fisher",
+    held: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
     """Learn of a network what the feedback loop has to know.
@@ -140,6 +160,8 @@ def calibrate(
         seed: Seed of the Gaussian vectors, 0 to 2**63 - 1.
         batch: Images that go through together, >= 1.
         kind: `fisher` or `inputs`.
+        held: Other inputs, at least 2, that the curvature is held against when a network is
+            written: whether the loop does less harm there than writing without it.
         progress: Called after each batch with what is done, the images done, and those in all.
 
     Raises:
@@ -164,7 +186,17 @@ def calibrate(
         layers = layer_curvatures(
             module, images, seed=seed, batch=batch, kind=kind, progress=progress
         )
-    return Calibration(layers, normalisations(module), len(images), kind, fisher)
+    apart = None if held is None or not len(held) else HeldOut.of(module, held, batch=batch)
+    tied = tuple(names for names in _names_of_one(module) if len(names) > 1)
+    return Calibration(layers, normalisations(module), len(images), kind, fisher, apart, tied)
+
+
+def _names_of_one(module: nn.Module) -> list[tuple[str, ...]]:
+    """Return all names of each parameter."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [tuple(each) for each in names.values()]
 
 
 def normalisations(module: nn.Module) -> dict[str, float]:

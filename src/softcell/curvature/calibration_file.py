@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.curvature.calibration import Calibration
+from softcell.curvature.held_out import HeldOut
 from softcell.curvature.layer import Kind, LayerCurvature
 from softcell.errors import FormatError
 from softcell.records import parse_json, record_of, values_of
@@ -30,6 +31,9 @@ class _Facts:
     kind: Kind
     layers: tuple[str, ...]
     normalisations: Mapping[str, float]
+    held: int = 0
+    tied: tuple[tuple[str, ...], ...] = ()
+    surprise: float | None = None
 
 
 def save_calibration(path: str | Path, calibration: Calibration) -> None:
@@ -48,13 +52,20 @@ def save_calibration(path: str | Path, calibration: Calibration) -> None:
     for name, layer in calibration.layers.items():
         for part, each in (("layer", layer), ("across", layer.across)):
             if each is not None:
-                tensors[f"{part}.covariance/{name}"] = _triangle(each.covariance)
-                tensors[f"{part}.rows/{name}"] = each.rows
+                _put(tensors, part, name, each)
+    held = calibration.held
+    if held is not None:
+        for part, moments in (("check", held.check), ("fit", held.fit)):
+            for name, each in moments.items():
+                _put(tensors, part, name, each)
     facts = _Facts(
         images=calibration.images,
         kind=calibration.kind,
         layers=tuple(calibration.layers),
         normalisations=calibration.normalisations,
+        held=0 if held is None else held.inputs,
+        tied=calibration.tied,
+        surprise=calibration.surprise,
     )
     text = json.dumps(values_of(facts))
     write_tensors(path, tensors, {"kind": KIND, "calibration": text})
@@ -78,7 +89,7 @@ def load_calibration(path: str | Path) -> Calibration:
         )
     try:
         said = parse_json(metadata["calibration"])
-        facts = record_of(_Facts, said, "calibration", rest=True)
+        facts = record_of(_Facts, said, "calibration", optional=True, rest=True)
         return Calibration(
             layers={name: _layer(tensors, name) for name in facts.layers},
             normalisations=facts.normalisations,
@@ -89,6 +100,11 @@ def load_calibration(path: str | Path) -> Calibration:
                 for name, values in tensors.items()
                 if name.startswith("fisher/")
             },
+            held=HeldOut(_moments(tensors, "check"), _moments(tensors, "fit"), facts.held)
+            if facts.held
+            else None,
+            tied=facts.tied,
+            surprise=facts.surprise,
         )
     except (KeyError, ValueError) as error:
         raise FormatError(f"{path} holds no whole calibration ({error}); make it again") from error
@@ -110,13 +126,31 @@ def require_information(values: NDArray[Any], name: str) -> NDArray[np.float32]:
     return values
 
 
+def _put(
+    tensors: dict[str, NDArray[np.float32]], part: str, name: str, layer: LayerCurvature
+) -> None:
+    tensors[f"{part}.covariance/{name}"] = _triangle(layer.covariance)
+    tensors[f"{part}.rows/{name}"] = layer.rows
+
+
 def _layer(tensors: Mapping[str, NDArray[np.float32]], name: str) -> LayerCurvature:
     across = None
     if f"across.rows/{name}" in tensors:
-        square = _square(tensors[f"across.covariance/{name}"])
-        across = LayerCurvature(square, tensors[f"across.rows/{name}"], joined=True)
-    square = _square(tensors[f"layer.covariance/{name}"])
-    return LayerCurvature(square, tensors[f"layer.rows/{name}"], across=across)
+        across = _part(tensors, "across", name, joined=True)
+    return _part(tensors, "layer", name, across=across)
+
+
+def _moments(tensors: Mapping[str, NDArray[np.float32]], part: str) -> dict[str, LayerCurvature]:
+    start = f"{part}.rows/"
+    names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
+    return {name: _part(tensors, part, name) for name in names}
+
+
+def _part(
+    tensors: Mapping[str, NDArray[np.float32]], part: str, name: str, **more: Any
+) -> LayerCurvature:
+    square = _square(tensors[f"{part}.covariance/{name}"])
+    return LayerCurvature(square, tensors[f"{part}.rows/{name}"], **more)
 
 
 def _triangle(covariance: NDArray[np.float32]) -> NDArray[np.float32]:

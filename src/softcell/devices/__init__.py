@@ -1,5 +1,6 @@
 """Memory cells: what is written, how it ages, what is read."""
 
+from softcell.devices.ageing import ageing_note, measured_seconds
 from softcell.devices.catalogue import (
     DEVICES,
     device_from,
@@ -19,6 +20,7 @@ from softcell.devices.noise_law import NoiseLaw
 from softcell.devices.noise_share import read_noise_share
 from softcell.devices.own import OwnDevice, allow_device, installed
 from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.relaxing import RelaxingCellB, RelaxingCellC
 from softcell.devices.simulated import SimulatedCells
 from softcell.devices.wan import WanCell
 
@@ -38,10 +40,13 @@ __all__ = [
     "NoiseLaw",
     "OwnDevice",
     "ReadOut",
+    "RelaxingCellB",
+    "RelaxingCellC",
     "SimulatedCells",
     "Spread",
     "Stuck",
     "WanCell",
+    "ageing_note",
     "allow_device",
     "device_from",
     "device_of",
@@ -50,6 +55,7 @@ __all__ = [
     "fit_table",
     "installed",
     "load_device",
+    "measured_seconds",
     "mixture_law",
     "parse_device",
     "plain_levels",

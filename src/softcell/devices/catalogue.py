@@ -14,14 +14,19 @@ from softcell.devices.measured_file import measured_of, packaged_device
 from softcell.devices.mushroom import MushroomCell
 from softcell.devices.own import installed, named_device, split, stored_device
 from softcell.devices.reference import GaussianCell, IdealCell
+from softcell.devices.relaxing import RelaxingCellB, RelaxingCellC
 from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
+from softcell.own_bytes import text_bytes
 from softcell.records import place, read, require_keys
 
-MODELS: Mapping[str, type[MushroomCell | WanCell | GaussianCell | IdealCell]] = {
+_Model = MushroomCell | WanCell | RelaxingCellB | RelaxingCellC | GaussianCell | IdealCell
+MODELS: Mapping[str, type[_Model]] = {
     "pcm-mushroom": MushroomCell,
     "rram-wan": WanCell,
+    RelaxingCellB.kind: RelaxingCellB,
+    RelaxingCellC.kind: RelaxingCellC,
     "gaussian": GaussianCell,
     "ideal": IdealCell,
 }
@@ -140,9 +145,11 @@ def load_device(path: Path | str) -> Device:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(text_bytes(path).decode().replace("\r\n", "\n"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such device file") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
     except RecursionError:

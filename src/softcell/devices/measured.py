@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,7 @@ class MeasuredCell:
             design makes of cells that are not as it takes them for.
     """
 
+    measured_seconds: ClassVar[float] = 0.0
     label: str
     origin: str
     level: Axis

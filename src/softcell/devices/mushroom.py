@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ DRIFT_MEAN = (-0.0155, 0.0244, 0.049, 0.1)  # a ln(g) + b, kept within the last 
 DRIFT_SPREAD = (-0.0125, -0.0059, 0.008, 0.045)  # the same for the standard deviation
 READ_NOISE = (0.0088, -0.65, 0.2)  # a g^b, at most c
 T_0 = 20.0  # s after programming: the first read, which drift is counted from
+MEASURED = 86_400.0  # s; Joshi et al., abstract: a chip was read over one day
 T_READ = 250e-9  # s, duration of a read
 
 _KNOTS = 4 * (LEVELS - 1) + 1
@@ -106,6 +107,8 @@ class MushroomCell:
         >>> sorted(cells.state), cells.age_seconds
         (['conductance', 'drift_exponent'], 0.0)
     """
+
+    measured_seconds: ClassVar[float] = MEASURED
 
     @property
     def name(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ class GaussianCell:
         snr_db: Signal-to-noise ratio in dB, from -20 to 80.
     """
 
+    measured_seconds: ClassVar[float] = math.inf
     snr_db: float = 20.0
 
     def __post_init__(self) -> None:
@@ -78,6 +80,8 @@ class GaussianCell:
 @dataclass(frozen=True)
 class IdealCell:
     """reading = level: the cell holds as many bits as there are levels to program."""
+
+    measured_seconds: ClassVar[float] = math.inf
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,7 @@ class WanCell:
         504 (2022), Extended Data Fig. 3.
     """
 
+    measured_seconds: ClassVar[float] = TIMES[-1]
     read_noise: float = READ_NOISE
 
     def __post_init__(self) -> None:

@@ -14,9 +14,12 @@ from softcell.evaluate.models import TASKS
 from softcell.evaluate.sensitivity import task_calibration
 from softcell.evaluate.tasks import Task
 from softcell.image.closed_loop import Correct
+from softcell.network.corrections import Divergence
+from softcell.network.divergence import output_divergence
 from softcell.progress import Progress
 
 _SEED = 1  # other images than those that gave the curvature
+_HELD_SEED = 6  # and others again
 
 
 def task_correction(
@@ -37,6 +40,21 @@ def task_correction(
     weights = task.state_dict() if state is None else state
     module = networks.with_weights(TASKS[task.name][task.model].network, weights)
     return feedback.DriftCorrection(module, images)
+
+
+def task_divergence(
+    task: Task, *, state: Mapping[str, np.ndarray] | None = None
+) -> Divergence | None:
+    """Return what measures how far outputs of a stored network of a task are from the float one's.
+
+    Args:
+        task: The task; training images as they are met in use serve, never its test images.
+        state: Other weights for its network; None for its own.
+    """
+    weights = task.state_dict() if state is None else state
+    module = networks.with_weights(TASKS[task.name][task.model].network, weights)
+    images = task.validation(task.counts.correction, seed=_HELD_SEED)
+    return output_divergence(module, images)
 
 
 def in_loop(experiment: Experiment, task: Task, *, progress: Progress | None = None) -> Experiment:

@@ -11,6 +11,7 @@ from typing import Any
 
 from softcell.atomic_file import AtomicFile
 from softcell.errors import FormatError, InputError
+from softcell.own_bytes import text_bytes
 from softcell.records import parse_json, read, values_of
 
 SCHEMA = "softcell.results/1"
@@ -145,9 +146,11 @@ def read_results(path: Path | str) -> list[Result]:
     """
     path = Path(path)
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(text_bytes(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: not a readable JSON file ({error})") from None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:

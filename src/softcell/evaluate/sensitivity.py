@@ -20,18 +20,25 @@ from softcell.curvature import (
     save_calibration,
     save_fisher,
 )
+from softcell.curvature.held_out import FEWEST
 from softcell.curvature.layer import Kind
 from softcell.errors import FormatError
 from softcell.evaluate import networks
 from softcell.evaluate.models import TASKS
 from softcell.evaluate.tasks import Task
+from softcell.network.calibration_check import (
+    CalibrationCheck,
+    check_calibration,
+    tried_calibration,
+)
 from softcell.progress import Progress
 from softcell.weights.tensor_file import digest
 
 _log = logging.getLogger(__name__)
 _BATCH = 4
+_HELD_SEED = 7  # of images that the calibration is held against
 _VERSION = 1  # of the Fisher's estimator; a change makes cached files strangers
-_CALIBRATION_VERSION = 1  # likewise, of the covariances and of what a calibration holds
+_CALIBRATION_VERSION = 2  # likewise, of the covariances and of what a calibration holds
 
 _Kept = TypeVar("_Kept")
 
@@ -104,9 +111,25 @@ def task_calibration(
     def compute() -> Calibration:
         module = networks.with_weights(TASKS[task.name][task.model].network, weights)
         images = task.calibration(count, seed=seed)
-        return calibrate(module, images, seed=seed, batch=_BATCH, kind=kind, progress=progress)
+        held = task.validation(max(count // 10, FEWEST), seed=_HELD_SEED)
+        found = calibrate(
+            module, images, seed=seed, batch=_BATCH, kind=kind, held=held, progress=progress
+        )
+        return tried_calibration(module, found, held)[0]
 
     return _kept(path, load_calibration, compute, save_calibration)
+
+
+def task_check(task: Task, calibration: Calibration) -> CalibrationCheck:
+    """Try the calibration of a task's network on images that it has not seen.
+
+    Args:
+        task: The task.
+        calibration: What `task_calibration` returned.
+    """
+    module = networks.with_weights(TASKS[task.name][task.model].network, task.state_dict())
+    count = FEWEST if calibration.held is None else calibration.held.inputs
+    return check_calibration(module, calibration, task.validation(count, seed=_HELD_SEED))
 
 
 def _place(

@@ -111,3 +111,24 @@ def in_loop(
     # The covariance as it is, so that the plan sees what will be written, to the bit.
     factor = factorise(curvature.covariance)
     return FeedbackLayer(name, rows, importance, curvature.covariance, factor)
+
+
+def second_order(
+    curvature: LayerCurvature, weights: NDArray[np.float32], seen: NDArray[np.float32]
+) -> float:
+    """Return what the loss gains by the error of a matrix, to second order.
+
+    1/2 sum over rows r of  f_r / mean(diag H)  (s - w) H (s - w)^T
+
+    with w the wanted weights, s what the decoder sees of them, H the covariance of the row's group
+    and f_r what the loss feels of the row.
+
+    Args:
+        curvature: The matrix's, not cut into blocks.
+        weights: Wanted weights, shape (rows, columns).
+        seen: What the decoder sees, same shape.
+    """
+    mean = np.einsum("gkk->g", curvature.covariance, dtype=np.float64) / curvature.columns
+    mean = np.repeat(mean, len(weights) // curvature.groups)
+    felt = np.divide(curvature.rows, mean, out=np.zeros(len(weights)), where=mean > 0)
+    return 0.5 * float(felt @ weighted_error(weights, seen, curvature.covariance))

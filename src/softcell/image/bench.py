@@ -40,10 +40,11 @@ class Unread:
 
     def and_of(self, found: Implausible) -> Unread:
         """Return these and those of one more batch."""
+        reasons = dict.fromkeys(f"{self.reason}; {found.reason}".split("; "))
         return Unread(
             self.missing + found.missing,
             self.implausible + found.count,
-            self.reason or found.reason,
+            "; ".join(filter(None, reasons)),
         )
 
 

@@ -28,6 +28,7 @@ KIND = "softcell.chip/1"
 """Kind of the file, in its header."""
 
 _CHECKSUMS = "checksums"
+_LARGEST = 1e15  # beyond any quantity, and far within what float32 squares
 _DTYPES = {"float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8", "int32": "I32"}
 
 
@@ -178,7 +179,7 @@ class StoredChip(Closing):
         values = self._file.read(label)
         if _digest(label, values) != self._digests[label]:
             raise FormatError(f"{self._file.path} was altered; make the chip again")
-        if not np.isfinite(values).all():
+        if not (np.abs(values) <= _LARGEST).all():
             raise FormatError(f"{self._file.path}: {label!r} holds what no cell has, NaN or more")
         return values
 

@@ -19,7 +19,7 @@ from softcell.codes.schemes import schemes_that
 from softcell.curvature import Calibration
 from softcell.errors import InputError
 from softcell.feedback.folding import fold_normalisations
-from softcell.feedback.layer import in_loop
+from softcell.feedback.layer import FeedbackLayer, in_loop, second_order
 from softcell.feedback.memory import Memory, into
 from softcell.image.header import ImageHeader
 from softcell.image.write import write_image
@@ -115,7 +115,7 @@ class _Loop:
         progress: Progress | None,
     ) -> None:
         self._plan, self._calibration, self._memory = plan, calibration, memory
-        self._law, self._progress = channel_of(plan.device), progress
+        self._progress = progress
         self.wanted: dict[str, NDArray[Any]] = {}
         self.targets: dict[str, NDArray[Any]] = {}
         self.seen: dict[str, NDArray[Any]] = {}
@@ -140,23 +140,69 @@ class _Loop:
     def _coded(
         self, rows: NDArray[np.float32], tensor: TensorPlan
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        name, code, known = tensor.info.name, tensor.code, self._calibration
+        name, known = tensor.info.name, self._calibration
         layer = in_loop(name, rows, None if known is None else known.curvature(name))
-        if isinstance(code, QuantisedInLoop):
-            try:
-                return code.through_loop(layer, closed=known is not None)
-            except InputError as error:
-                raise InputError(f"tensor {name!r}: {error}") from None
-        if not isinstance(code, ByColumn):
-            raise InputError(
-                f"scheme {self._plan.scheme!r} is not written column by column; use one of "
-                f"{schemes_that(takes_feedback=True)}, or of the analog code"
-            )
-        codec = code.columns(rows, self._plan.design)
-        store = into(self._memory, f"cells/{name}", codec, self._law)
-        self.cells += sum(len(codec.places(column)) for column in range(rows.shape[1]))
-        wanted, back = layer.store(store)
-        return codec.admissible(wanted), back
+        wanted, back, cells = store_matrix(
+            layer, tensor, self._plan, self._memory, closed=known is not None
+        )
+        self.cells += cells
+        return wanted, back
+
+
+def store_matrix(
+    layer: FeedbackLayer, tensor: TensorPlan, plan: Plan, memory: Memory, *, closed: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    """Store one matrix by its plan, column by column.
+
+    Args:
+        layer: The matrix, with the curvature that its loop goes by, if any.
+        tensor: Its plan.
+        plan: The network's.
+        memory: Where columns are programmed.
+        closed: Whether the network was planned for the closed loop.
+
+    Returns:
+        What is to be encoded and what the decoder will see of it, each of shape (rows, columns),
+        and the cells that were programmed and verified.
+
+    Raises:
+        InputError: The code cannot be written column by column, or not in a closed loop.
+    """
+    name, code = tensor.info.name, tensor.code
+    if isinstance(code, QuantisedInLoop):
+        try:
+            return *code.through_loop(layer, closed=closed), 0
+        except InputError as error:
+            raise InputError(f"tensor {name!r}: {error}") from None
+    if not isinstance(code, ByColumn):
+        raise InputError(
+            f"scheme {plan.scheme!r} is not written column by column; use one of "
+            f"{schemes_that(takes_feedback=True)}, or of the analog code"
+        )
+    codec = code.columns(layer.weights, plan.design)
+    store = into(memory, f"cells/{name}", codec, channel_of(plan.device))
+    cells = sum(len(codec.places(column)) for column in range(layer.weights.shape[1]))
+    wanted, back = layer.store(store)
+    return codec.admissible(wanted), back, cells
+
+
+def losses(written: WrittenNetwork, calibration: Calibration) -> dict[str, float]:
+    """Return the loss that the curvature lets one expect of each matrix, in nats.
+
+    Args:
+        written: The network that went through the loop.
+        calibration: Curvature of its layers, of the kind `fisher`; of another kind there is none.
+    """
+    if calibration.kind != "fisher":
+        return {}
+    found = {}
+    for name, layer in calibration.layers.items():
+        if name not in written.wanted:  # it is there under another of its names
+            continue
+        wanted, seen = as_rows(written.wanted[name]), as_rows(written.seen[name])
+        if layer.rows.size == len(wanted):  # others are cut into blocks, and stored without it
+            found[name] = second_order(layer, wanted, seen)
+    return found
 
 
 def write_closed_loop(
@@ -207,6 +253,7 @@ def write_closed_loop(
     targets, corrected = dict(written.targets), written.corrected
     if sequence is None and correct is not None:
         corrected = correct(written.seen)
+        written = replace(written, corrected=corrected)
     if corrected:
         state = {**written.seen, **corrected}
         folded = fold_normalisations(state, calibration.normalisations)

@@ -51,6 +51,7 @@ class ContainerWriter:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from softcell.image.container import Container
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "model.cells"

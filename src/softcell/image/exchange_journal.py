@@ -170,9 +170,20 @@ class ExchangeJournal(Closing):
         self._replayed += 1
 
     def remove(self) -> None:
-        """Remove the file: the image is written."""
-        self.path.unlink(missing_ok=True)
-        self.close()
+        """Remove the file: the image is written.
+
+        Raises:
+            InputError: It cannot be removed, and the next programming would go on with it.
+        """
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the image is written, but {self.path} cannot be removed: "
+                f"{error.strerror or error}; remove it before a chip is programmed again"
+            ) from error
+        finally:
+            self._file.close()
 
     def close(self) -> None:
         """Close the file; it stays if it holds what may be gone on with."""

@@ -161,10 +161,22 @@ def _reason(
         ends: The range, on the axis.
         axis: The axis.
     """
-    if np.mean(~(np.abs(out) < _OVERFLOW)) >= 0.5:
-        return f"{out.max():g} is what an instrument gives beyond its range (open or dead cells)"
-    if axis.scale == "log10" and np.mean(out <= 0) >= 0.5:
-        return f"0 or less is no {axis.name}: cells that could not be read"
+    told, over = [], ~(np.abs(out) < _OVERFLOW)
+    if over.any():
+        most = out[over].max()
+        told.append(f"{most:g} is what an instrument gives beyond its range (open or dead cells)")
+    none = ~over & (out <= 0) & (axis.scale == "log10")
+    if none.any():
+        told.append(f"0 or less is no {axis.name}: cells that could not be read")
+    out = out[~(over | none)]
+    if len(out):
+        told.append(_reason_of_the_rest(out, there, beyond, ends, axis))
+    return "; ".join(told)
+
+
+def _reason_of_the_rest(
+    out: NDArray[np.float64], there: int, beyond: int, ends: tuple[float, float], axis: Axis
+) -> str:
     values, times = np.unique(out, return_counts=True)
     if len(out) > 1 and times.max() > 0.75 * len(out):
         again = values[times.argmax()]

@@ -122,8 +122,14 @@ class Restoration:
         tensor = self._image.header.tensors[index]
         if tensor.info.size == 0:
             return _values(np.empty(0, np.uint8), tensor.info)
-        stored = self._stored(tensor)
-        values, lost = self._decoded(index, tensor, stored)
+        try:
+            stored = self._stored(tensor)
+            values, lost = self._decoded(index, tensor, stored)
+        except MemoryError:
+            raise FormatError(
+                f"tensor {tensor.info.name!r} of shape {tensor.info.shape} needs more memory than "
+                "there is"
+            ) from None
         if stored.failed and values.dtype.kind == "f":
             # A code word that failed can make any bit pattern: keep the network's sums finite.
             np.nan_to_num(values, copy=False)

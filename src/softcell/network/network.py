@@ -16,6 +16,7 @@ from softcell.compress import prune_absorbing
 from softcell.curvature import Calibration
 from softcell.errors import InputError
 from softcell.image.closed_loop import Correct, LayerAfterLayer, folded
+from softcell.network.corrections import Divergence
 from softcell.progress import Progress
 from softcell.weights import NetworkWeights, ReplacedWeights, Weights, parse_weights
 
@@ -32,6 +33,8 @@ class Network:
         calibration: Curvature of its layers; None to store it without the feedback loop.
         correct: Corrects normalisations and biases for the drift of activations.
         sequence: Gives what writes the network layer after layer, for a share of the shift.
+        divergence: Measures how far outputs are from the float network's, in nats, on inputs that
+            it was not calibrated on.
         sensitivity: Diagonal Fisher information by tensor, where there is no calibration.
         keep: Names of tensors that are stored as they are.
     """
@@ -40,6 +43,7 @@ class Network:
     calibration: Calibration | None = field(default=None, repr=False)
     correct: Correct | None = None
     sequence: Callable[[float], LayerAfterLayer] | None = None
+    divergence: Divergence | None = None
     sensitivity: Mapping[str, NDArray[np.floating]] | None = field(default=None, repr=False)
     keep: frozenset[str] = frozenset()
 
@@ -61,8 +65,8 @@ class Network:
             weights: A safetensors file, or tensors by name.
             module: The network as a torch module, its weights loaded; with it, it can go through
                 the feedback loop, layer after layer, its drift corrected.
-            inputs: Inputs of the module, first axis inputs, without labels; half of them are used,
-                as by `optimise`.
+            inputs: Inputs of the module, first axis inputs, without labels; half of them are learnt
+                from, as by `optimise`, and what `write` does is checked on some of the others.
             calibration: Curvature of its layers; by default it is made with module and inputs.
             sensitivity: Diagonal Fisher information, where there is neither.
             keep: Names of tensors to store as they are.
@@ -88,12 +92,13 @@ class Network:
                 sensitivity=sensitivity,
                 keep=frozenset(keep),
             )
-        from softcell.network.own import learnt_of, own_network
+        from softcell.network.own import held_of, learnt_of, own_network
 
         return own_network(
             source,
             module=module,
             learnt=learnt_of(inputs),
+            held=held_of(inputs),
             calibration=calibration,
             sensitivity=sensitivity,
             keep=frozenset(keep),
@@ -131,7 +136,9 @@ def opened(network: Network, procedure: Procedure) -> Iterator[Weights]:
         if procedure.sparsity:
             state = {name: given.read(name) for name in given.names}
             pruned = prune_absorbing(state, procedure.sparsity, calibration, keep=network.keep)
-            given = ReplacedWeights(given, {name: pruned[name] for name in calibration.layers})
+            given = ReplacedWeights(
+                given, {n: pruned[n] for n in calibration.layers.keys() & pruned.keys()}
+            )
         yield given
 
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from softcell import feedback
 from softcell.curvature import Calibration, calibrate
+from softcell.curvature.held_out import FEWEST
 from softcell.errors import InputError
 from softcell.image.closed_loop import LayerAfterLayer
+from softcell.network.divergence import output_divergence
 from softcell.network.network import Network
 from softcell.progress import Progress
 from softcell.weights import Weights
@@ -34,11 +36,18 @@ def learnt_of(inputs: Tensor) -> Tensor:
     return inputs[: len(inputs) - 2 * (len(inputs) // 4)]
 
 
+def held_of(inputs: Tensor) -> Tensor:
+    """Return inputs that nothing was learnt from, a tenth as many as `learnt_of` gives."""
+    learnt = len(learnt_of(inputs))
+    return inputs[learnt : learnt + max(learnt // 10, FEWEST)]
+
+
 def own_network(
     source: Callable[[], Weights],
     *,
     module: nn.Module | None = None,
     learnt: Tensor | None = None,
+    held: Tensor | None = None,
     calibration: Calibration | None = None,
     sensitivity: Mapping[str, NDArray[np.floating]] | None = None,
     keep: frozenset[str] = frozenset(),
@@ -50,6 +59,7 @@ def own_network(
         source: Opens its tensors.
         module: The network, its weights loaded; or None.
         learnt: Inputs to learn from, as `learnt_of` gives them.
+        held: Other inputs, by which it is checked what the feedback loop does; None for no check.
         calibration: Curvature of its layers; by default it is made with module and inputs, and
             without these the network is stored without the feedback loop.
         sensitivity: Diagonal Fisher information, where there is no calibration.
@@ -59,7 +69,7 @@ def own_network(
     if module is None or learnt is None:
         return Network(source=source, calibration=calibration, sensitivity=sensitivity, keep=keep)
     if calibration is None:
-        calibration = calibrate(module, learnt, seed=0, progress=progress)
+        calibration = calibrate(module, learnt, seed=0, held=held, progress=progress)
         with source() as weights:
             calibration = _named(calibration, frozenset(weights.names))
 
@@ -71,6 +81,7 @@ def own_network(
         calibration=calibration,
         correct=feedback.DriftCorrection(module, learnt),
         sequence=sequence,
+        divergence=None if held is None else output_divergence(module, held),
         sensitivity=sensitivity,
         keep=keep,
     )

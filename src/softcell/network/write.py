@@ -78,37 +78,63 @@ def write_network_and_chip(
     network: Network,
     plan: Plan,
     path: Path | str,
-    chip: Path | str,
+    chip: Path | str | None,
     *,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> ImageHeader:
     """Write a network as it was planned, and keep the simulated chip of a seed that it is on.
 
-    Image and chip appear together or not at all.
-
     Args:
         network: The network, its tensors in any order.
         plan: Its plan.
         path: Image to write.
-        chip: File to keep the chip in.
+        chip: File to keep the chip in, if any.
         seed: Which simulated chip.
         progress: Called as the work goes on.
 
     Raises:
         InputError: As for `write_network`, or both names are one.
     """
+    with ExitStack() as unfinished:
+        file = AtomicFile(path)
+        unfinished.callback(file.discard)
+        header, _ = write_network(network, plan, file, seed=seed, progress=progress)
+        commit_with_chip(file, path, chip, seed=seed, progress=progress)
+    return header
+
+
+def commit_with_chip(
+    image: AtomicFile,
+    path: Path | str,
+    chip: Path | str | None,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> None:
+    """Let a complete image appear, and the simulated chip that it is on with it or not at all.
+
+    Args:
+        image: The image.
+        path: Its name.
+        chip: File to keep the chip in, if any.
+        seed: Which simulated chip.
+        progress: Called as the work goes on.
+
+    Raises:
+        InputError: Both names are one, or a file cannot be written.
+    """
+    if chip is None:
+        image.commit()
+        return
     if os.path.realpath(path) == os.path.realpath(chip):
         raise InputError(f"{path} is to hold the image; keep the chip under another name")
     with ExitStack() as unfinished:
-        pair = [AtomicFile(path), AtomicFile(chip)]
-        for file in pair:
-            unfinished.callback(file.discard)
-        header, _ = write_network(network, plan, pair[0], seed=seed, progress=progress)
-        with CellImage(pair[0].temporary) as image:
-            write_chip(image, seed, pair[1], progress=progress)
-        commit_together(pair)
-    return header
+        kept = AtomicFile(chip)
+        unfinished.callback(kept.discard)
+        with CellImage(image.temporary) as opened_image:
+            write_chip(opened_image, seed, kept, progress=progress)
+        commit_together([image, kept])
 
 
 def chips(

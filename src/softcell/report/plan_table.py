@@ -80,7 +80,7 @@ def groups_table(groups: Sequence[Mapping[str, Any]]) -> Table:
     """Return predicted and measured divergence of groups of layers.
 
     Args:
-        groups: As `softcell.search.corrections.GroupError.values` gives them.
+        groups: As `softcell.network.corrections.GroupError.values` gives them.
     """
     table = _table("one group of layers stored", "from", "matrices", "predicted", "measured")
     for group in groups:

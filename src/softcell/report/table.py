@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from softcell.durations import format_age
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
+from softcell.report.age import at_age
 from softcell.report.columns import markdown_columns, terminal_columns
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def headline(results: Sequence[Result]) -> str:
     verified = any(result.verify_reads for result in results)
     many = f"{chips[0]}" if len(chips) == 1 else f"{chips[0]} to {chips[-1]}"
     return (
-        f"{first.task} {first.model} on {first.device} at {format_age(first.age_seconds)}: "
+        f"{first.task} {first.model} on {at_age(first)}: "
         f"float {_value(first.float_accuracy, _percent(results))}{images}, {many} "
         f"{'chip' if many == '1' else 'chips'}, {first.capacity_bits:.2f} bits/cell"
         + (f", read noise {first.read_noise_share:.1%} of variance" if verified else "")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from softcell.durations import format_age
 from softcell.errors import InputError
 from softcell.evaluate.results import Result
+from softcell.report.age import at_age
 from softcell.report.columns import markdown_columns, terminal_columns
 from softcell.training.trained_results import BESIDE, times_fewer
 
@@ -35,7 +35,7 @@ def trained_headline(results: Sequence[Result]) -> str:
     first, chips = results[0], sorted({each.seeds for each in results})
     many = f"{chips[0]}" if len(chips) == 1 else f"{chips[0]} to {chips[-1]}"
     return (
-        f"{first.device} at {format_age(first.age_seconds)}, {first.capacity_bits:.2f} bits/cell, "
+        f"{at_age(first)}, {first.capacity_bits:.2f} bits/cell, "
         f"{many} {'chip' if many == '1' else 'chips'}"
     )
 

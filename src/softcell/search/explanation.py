@@ -8,37 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.curvature import Calibration
-from softcell.feedback.loop import weighted_error
-from softcell.image.closed_loop import WrittenNetwork
 from softcell.image.header import ImageHeader
-from softcell.weights.finite import as_rows
-
-
-def losses(written: WrittenNetwork, calibration: Calibration) -> dict[str, float]:
-    """Return the loss that the curvature lets one expect of each matrix, in nats.
-
-    loss = 1/2 sum over rows r of  f_r / mean(diag H)  (s - w) H (s - w)^T
-
-    with w the weights as they were to be written, s what the decoder sees of them as far as the
-    loop can tell, H the covariance and f_r the mean Fisher information of the row.
-
-    Args:
-        written: The network that went through the loop.
-        calibration: Curvature of its layers, of the kind `fisher`; of another kind there is none.
-    """
-    if calibration.kind != "fisher":
-        return {}
-    found = {}
-    for name, layer in calibration.layers.items():
-        wanted, seen = as_rows(written.wanted[name]), as_rows(written.seen[name])
-        if layer.rows.size != len(wanted):  # cut into blocks, and stored without its curvature
-            continue
-        mean = np.einsum("gkk->g", layer.covariance, dtype=np.float64) / layer.columns
-        mean = np.repeat(mean, len(wanted) // layer.groups)
-        felt = np.divide(layer.rows, mean, out=np.zeros(len(wanted)), where=mean > 0)
-        found[name] = 0.5 * float(felt @ weighted_error(wanted, seen, layer.covariance))
-    return found
 
 
 def by_layer(

@@ -146,7 +146,7 @@ class OwnJudge:
 
     Raises:
         InputError: When it is called: the function gives something other than a finite number,
-            for the float network none from 0 to 1 or none above that of guessing, or for a stored
+            for the float network none from 0 to 1 or one below that of guessing, or for a stored
             one more than 1.
 
     Example:
@@ -189,18 +189,13 @@ class OwnJudge:
                 found.append(merit - self._merit({**self.state, **shuffled}))
                 if found[-1] > 0:
                     return found[-1]
-        if not found:
-            return None
-        if min(found) < 0:
+        if min(found, default=0.0) < 0:
             raise InputError(
                 f"the figure of merit is {merit:g} for the float network and "
                 f"{merit - min(found):g} with its weights shuffled: is less better? Give one of "
                 "which more is better, such as 1 - loss; or a network that is better than guessing"
             )
-        raise InputError(
-            f"the figure of merit is {merit:g} with the weights shuffled, too; let the function "
-            "load the weights that it is given, and measure what the network has learnt"
-        )
+        return None
 
     @staticmethod
     def _fraction(merit: float) -> float:

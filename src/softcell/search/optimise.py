@@ -16,10 +16,10 @@ from softcell.devices import Device
 from softcell.errors import InfeasibleError
 from softcell.image.header import ImageHeader
 from softcell.network import Network, write_network
+from softcell.network.corrections import GroupError, factors, group_errors
 from softcell.progress import Progress
-from softcell.search.corrections import GroupError, factors, group_errors
 from softcell.search.goal import Goal
-from softcell.search.judge import CONFIRM, SEARCH
+from softcell.search.judge import CONFIRM, FEW, SEARCH
 from softcell.search.recipe import Recipe, first_recipe, variations
 from softcell.search.subject import Subject
 from softcell.search.trial import Trial
@@ -290,7 +290,7 @@ class Search:
             state,
             written,
             subject.calibration,
-            subject.judge,
+            lambda stored: subject.judge(stored, FEW).divergence,
             subject.correct,
             progress=self._progress,
         )

@@ -20,13 +20,12 @@ from softcell.codes.schemes import parse_scheme
 from softcell.curvature import Calibration
 from softcell.devices import Device
 from softcell.image.cell_image import CellImage
-from softcell.image.closed_loop import WrittenNetwork
+from softcell.image.closed_loop import WrittenNetwork, losses
 from softcell.image.header import ImageHeader
 from softcell.image.readings import SimulatedChip
 from softcell.image.restore import Restoration
 from softcell.network import opened, plan_network, write_network
 from softcell.progress import Progress
-from softcell.search.explanation import losses
 from softcell.search.goal import Goal
 from softcell.search.judge import SEARCH, Verdict
 from softcell.search.recipe import Recipe

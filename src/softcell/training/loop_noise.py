@@ -161,6 +161,8 @@ def noise_in_loop(
     assert written is not None  # there is a calibration
     noise = {}
     for name, layer in calibration.layers.items():
+        if name not in written.wanted:  # it is there under another of its names
+            continue
         wanted, targets, seen = (
             layer.matrix(np.asarray(each[name])).astype(np.float64)
             for each in (written.wanted, written.targets, written.seen)

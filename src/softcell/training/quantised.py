@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from softcell.codes.entropy.code_lengths import code_lengths
 from softcell.codes.entropy.index_coding import trace_indices
 from softcell.codes.entropy.index_models import CLASSES
-from softcell.codes.entropy.quantise import code_lengths
 from softcell.codes.entropy.stream import encode_quantised, stored_steps
 from softcell.codes.entropy.trellis_kernels import LEVELS
 from softcell.errors import InputError

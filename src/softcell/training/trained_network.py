@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -19,13 +20,15 @@ from softcell.allocate.plan_file import (
     require_network,
     save_plan,
 )
+from softcell.atomic_file import AtomicFile, commit_together
 from softcell.errors import FormatError, InputError
 from softcell.network import Network, write_network
+from softcell.replacement import settle
 from softcell.search.record import PlanSettings
 from softcell.training.matrix_steps import State, eight_bit_steps, entropy_codes, of_steps, on_steps
 from softcell.weights import StateDictWeights, TensorInfo
 from softcell.weights.finite import as_rows
-from softcell.weights.tensor_file import read_tensors, write_tensors
+from softcell.weights.tensor_file import make_folder, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +137,7 @@ class TrainedNetwork:
         return write_network(network, self.plan, path)[0]
 
     def save(self, folder: Path | str, *, compact: bool = True) -> Path:
-        """Write NAME.safetensors and NAME.json, and return the first.
+        """Write NAME.safetensors and NAME.json, both or none, and return the first.
 
         Args:
             folder: Folder to write them to; files that are there are replaced.
@@ -167,8 +170,14 @@ class TrainedNetwork:
             "seed": str(self.seed),
             "log": "\n".join(self.log),
         }
-        write_tensors(path, tensors, about)
-        save_plan(path.with_suffix(".json"), replace(self._ordered, network=self.digest))
+        make_folder(path.parent)
+        with ExitStack() as unfinished:
+            pair = [AtomicFile(path), AtomicFile(path.with_suffix(".json"))]
+            for file in pair:
+                unfinished.callback(file.discard)
+            write_tensors(pair[0], tensors, about)
+            save_plan(pair[1], replace(self._ordered, network=self.digest))
+            commit_together(pair)
         return path
 
     @classmethod
@@ -184,6 +193,7 @@ class TrainedNetwork:
                 network.
         """
         path = Path(path)
+        settle(path)
         tensors, about = read_tensors(path)
         if about.get("format") != _FORMAT:
             raise FormatError(

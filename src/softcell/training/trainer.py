@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +174,7 @@ def train_stored(
     stream = Stream.of(seed, "stored training")
     rate = _Rate(training)
     done = 0
-    if resume and checkpoint is not None and checkpoint.exists():
+    if resume and checkpoint is not None and os.path.exists(checkpoint):
         done, numbers = read_checkpoint(checkpoint, stored, optimiser, identity)
         if done > training.steps or not rate.resume(numbers):
             raise FormatError(f"{checkpoint} is damaged: no training of these steps leaves it so")
@@ -298,7 +299,7 @@ def _require_finite(
     if finite and all(bool(torch.isfinite(each).all()) for each in parameters):
         return
     kept = "no checkpoint was kept"
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and os.path.exists(checkpoint):
         kept = f"the last good state is in {checkpoint}"
     raise SoftcellError(
         f"training diverged at step {report.step} of {report.steps} (loss {report.loss}); {kept}; "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from softcell.atomic_file import AtomicFile
+from softcell.errors import FormatError, InputError
+from softcell.own_bytes import text_bytes
 
 
 def left_files(checkpoint: Path) -> list[Path]:
@@ -14,7 +17,7 @@ def left_files(checkpoint: Path) -> list[Path]:
     They are the checkpoint, that of the training without the parts that go, and the log.
     """
     each = [checkpoint, without_parts(checkpoint), _log_file(checkpoint)]
-    return [path for path in each if path.exists()]
+    return [path for path in each if os.path.exists(path)]
 
 
 def without_parts(checkpoint: Path) -> Path:
@@ -30,6 +33,10 @@ class TrainingLog:
         resume: Go on with the lines that are there.
         told: Called with each line.
         before: Lines of an earlier training that this one goes on from.
+
+    Raises:
+        InputError: The file cannot be read.
+        FormatError: It is no text.
     """
 
     def __init__(
@@ -42,8 +49,8 @@ class TrainingLog:
     ) -> None:
         self._path, self._told = checkpoint and _log_file(checkpoint), told
         self.lines = list(before)
-        if self._path is not None and resume and self._path.exists():
-            self.lines = self._path.read_text(encoding="utf-8").splitlines()
+        if self._path is not None and resume and os.path.exists(self._path):
+            self.lines = _lines(self._path)
         self._told_before = set(self.lines[len(before) :])
 
     def say(self, line: str) -> None:
@@ -61,3 +68,12 @@ class TrainingLog:
 
 def _log_file(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".log")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return text_bytes(path).decode().splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is no log of a training ({error}); remove it") from None

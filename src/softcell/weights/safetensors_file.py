@@ -18,6 +18,7 @@ from softcell.atomic_file import AtomicFile, Target
 from softcell.closing import Closing
 from softcell.errors import FormatError, InputError
 from softcell.own_bytes import OwnBytes
+from softcell.replacement import settle
 from softcell.weights.safetensors_header import (
     LENGTH_BYTES,
     TensorInfo,
@@ -93,6 +94,7 @@ class WeightsReader(Closing):
     """
 
     def __init__(self, path: Path | str) -> None:
+        settle(Path(path))
         self._file = OwnBytes(path, "a safetensors file")
         self.path = self._file.path
         try:

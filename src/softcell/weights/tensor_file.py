@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from softcell.atomic_file import AtomicFile
+from softcell.atomic_file import AtomicFile, Target, written
 from softcell.errors import FormatError, InputError
 from softcell.weights.safetensors_file import WeightsReader
 
@@ -17,12 +17,13 @@ _CHECK = "softcell.sha256"
 
 
 def write_tensors(
-    path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    path: Target, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
     """Write arrays and their checksum to a file, which appears only once it is complete.
 
     Args:
-        path: File to write; an existing one is replaced, a missing folder is made.
+        path: File to write; an existing one is replaced, a missing folder is made. An `AtomicFile`
+            is completed, and left to its owner.
         tensors: Arrays by name, any shapes.
         metadata: Texts by name, kept in the file's header.
 
@@ -32,15 +33,24 @@ def write_tensors(
     """
     whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     contents = save(whole, metadata={**metadata, _CHECK: digest(whole)})
+    if not isinstance(path, AtomicFile):
+        make_folder(Path(path).parent)
+    with written(path) as file:
+        file.write(contents)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it is in, where they are missing.
+
+    Raises:
+        InputError: It cannot be made.
+    """
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot make the folder of {path}: {error.strerror or error}; choose another"
+            f"cannot make the folder {folder}: {error.strerror or error}; choose another"
         ) from error
-    file = AtomicFile(path)
-    file.write(contents)
-    file.commit()
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from softcell.codes.entropy import index_coding
+from softcell.codes.entropy import index_coder
 from softcell.codes.entropy.index_coding import (
     LARGEST,
     decode_indices,
@@ -251,7 +251,7 @@ def test_runs_of_any_length_make_the_same_stream(monkeypatch, run, states, by_co
     trellis = Trellis(states, by_column=by_column)
     indices = gaussian((23, 19), 30)
     stream = encode_indices(indices, trellis=trellis)
-    monkeypatch.setattr(index_coding, "_RUN", run)
+    monkeypatch.setattr(index_coder, "_RUN", run)
     assert encode_indices(indices, trellis=trellis) == stream
     np.testing.assert_array_equal(decode_indices(stream, (23, 19), trellis=trellis), indices)
 
@@ -279,9 +279,9 @@ def test_a_decoder_stops_soon_after_its_stream_has_ended(monkeypatch):
         calls.append(arguments)
         return code(*arguments)
 
-    code = index_coding.code_indices
-    monkeypatch.setattr(index_coding, "code_indices", counted)
-    monkeypatch.setattr(index_coding, "_RUN", 1000)
+    code = index_coder.code_indices
+    monkeypatch.setattr(index_coder, "code_indices", counted)
+    monkeypatch.setattr(index_coder, "_RUN", 1000)
     with pytest.raises(FormatError, match="ends at byte"):
         decode_indices(stream, (10_000, 1_000))
     assert 10 <= len(calls) <= 20  # of 10,000

@@ -253,7 +253,7 @@ def _distortions(
         # The grid is coarser than the histogram: take the bias relative to the exact position.
         offset = position - index / (GRID - 1)
         decoded = start + width * (table.mean[:, index] + offset)
-        bias[:, i] = (decoded - histogram.values) ** 2 @ histogram.counts
+        bias[:, i] = ((decoded - histogram.values) ** 2 * histogram.counts).sum(axis=1)
         weight = np.bincount(index, histogram.counts, minlength=GRID)
         variance[:, i] = width**2 * (table.variance @ weight)
     return bias, variance

@@ -27,7 +27,7 @@ from softcell.channel import Law
 from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
 from softcell.codes.maps.source import SHAPES, STEPS, source_density
-from softcell.codes.maps.stored_maps import Maps
+from softcell.codes.maps.stored_maps import Maps, figure
 from softcell.compiled import compiled
 from softcell.errors import FormatError, InputError
 
@@ -103,7 +103,7 @@ def design_map(law: Law, shape: int, bits: int, *, sweeps: int = 200) -> CoarseT
 
     def design_of(found: Arrays) -> CoarseToFineMap:
         parts, levels = found["parts"], found["levels"]
-        return CoarseToFineMap(bits, reach, parts, levels, density, float(found["distortion"]))
+        return CoarseToFineMap(bits, reach, parts, levels, density, figure(found["distortion"]))
 
     key = (_VERSION, law.digest, SHAPES[shape], STEPS, bits, sweeps)
     return kept("coarse-to-fine", key, make, design_of)
@@ -148,7 +148,7 @@ def _designed(
     return {
         "parts": parts.astype(np.uint8),
         "levels": levels.astype(np.uint8),
-        "distortion": np.array(error / (density @ values**2)),
+        "distortion": np.array(error / (density * values**2).sum()),
     }
 
 
@@ -268,7 +268,7 @@ def _alternate(
         estimate = _posterior(mass, moment, matrix)
         a, b = (estimate @ matrix.T).ravel(), (estimate**2 @ matrix.T).ravel()
         symbol = least_lines(a, b, values)
-        now = float(density @ (values**2 - 2 * values * a[symbol] + b[symbol]))
+        now = float((density * (values**2 - 2 * values * a[symbol] + b[symbol])).sum())
         part, level = symbol // levels, symbol % levels
         if error - now < 2e-5 * error:
             break

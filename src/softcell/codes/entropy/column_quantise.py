@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from softcell.codes.entropy.code_lengths import code_lengths
 from softcell.codes.entropy.index_coding import trace_indices
-from softcell.codes.entropy.quantise import code_lengths
 from softcell.codes.entropy.trellis import Trellis
 from softcell.codes.entropy.trellis_kernels import (
     OFFSETS,

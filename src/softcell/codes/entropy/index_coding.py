@@ -15,29 +15,12 @@ bits per weight (first-order entropy), 3.06 with its table; this coder needs 2.7
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softcell.codes.entropy.index_kernels import (
-    AT,
-    COUNTERS,
-    MARGIN,
-    MEAN,
-    POSITION,
-    code_indices,
-)
-from softcell.codes.entropy.index_models import (
-    CLASSES,
-    class_tables,
-    code_mean,
-    initial_models,
-    logistic,
-    mean_code,
-    reciprocals,
-    sign_rates,
-)
+from softcell.codes.entropy.index_coder import STATE_BYTES, IndexCoder, Models
+from softcell.codes.entropy.index_models import CLASSES, initial_models, mean_code
 from softcell.codes.entropy.sign_kernels import agreements
 from softcell.codes.entropy.trellis import Trellis
 from softcell.errors import FormatError, InputError
@@ -48,16 +31,9 @@ _LARGEST_LAG = 32
 # Bytes that its length may take.
 _LONGEST_NUMBER = 6
 _LAG_SAMPLE = 1 << 18
-# Indices that are coded in one call, a tenth of a second: no more of it than that is in the way
-# of an interrupt, and of seeing that a stream is used up.
-_RUN = 1 << 20
-# Bytes in the coder's interval, which the decoder is ahead by.
-_STATE_BYTES = 8
 # A decision takes 2^-12 of the interval away at least, an index so 3.5e-4 bits: a byte holds no
 # more than 22,700. The rounding of short intervals is far from three times that.
 _MOST_PER_BYTE = 1 << 16
-
-Models = tuple[NDArray[np.int32], NDArray[np.int64]]
 
 _SCALAR = Trellis()
 _NO_CLASSES = np.empty((1, 0), np.uint8)
@@ -111,7 +87,7 @@ def trace_indices(
     indices = np.ascontiguousarray(indices)
     mean = mean_code(float(np.abs(indices).mean(dtype=np.float64)))
     lag = _strongest_lag(indices)
-    coder = _Coder(indices, mean, lag, trellis, classes, start)
+    coder = IndexCoder(indices, mean, lag, trellis, classes, start)
     data = b"".join(coder.encoded())
     return bytes([mean, lag]) + _number(len(data)) + data, coder.models
 
@@ -162,7 +138,7 @@ def decode_beginning(
 
 def _decoder(
     data: bytes, shape: tuple[int, int], trellis: Trellis, start: int
-) -> tuple[_Coder, NDArray[np.uint8]]:
+) -> tuple[IndexCoder, NDArray[np.uint8]]:
     """Return what decodes a stream, and its bytes.
 
     Raises:
@@ -180,14 +156,14 @@ def _decoder(
             f"index stream has mean class {mean} and lag {lag}; below {CLASSES} and 1 to "
             f"{_LARGEST_LAG} were expected: it is damaged or of another kind"
         )
-    if math.prod(shape) > (size + _STATE_BYTES) * _MOST_PER_BYTE:
+    if math.prod(shape) > (size + STATE_BYTES) * _MOST_PER_BYTE:
         raise FormatError(f"index stream of {size} bytes cannot hold indices of shape {shape}")
     try:
         indices = np.zeros(shape, np.int32)
     except MemoryError:
         raise FormatError(f"indices of shape {shape} need more memory than there is") from None
     body = np.frombuffer(data, np.uint8, offset=begin).copy()
-    return _Coder(indices, mean, lag, trellis, _NO_CLASSES, start), body
+    return IndexCoder(indices, mean, lag, trellis, _NO_CLASSES, start), body
 
 
 def stream_size(data: bytes) -> int:
@@ -226,94 +202,6 @@ def _extent(data: bytes) -> tuple[int, int]:
         if data[place] < 128:
             return size, place + 1
     raise FormatError(f"index stream of {len(data)} bytes: its header is truncated or damaged")
-
-
-class _Coder:
-    """The index coder and what it carries from one run of indices to the next."""
-
-    def __init__(
-        self,
-        indices: NDArray[np.int32],
-        mean: int,
-        lag: int,
-        trellis: Trellis,
-        classes: NDArray[np.uint8],
-        start: int,
-    ) -> None:
-        self.indices, self._lag, self._classes = indices, lag, classes
-        self._transitions, self._by_column = trellis.transitions, trellis.by_column
-        self.models = initial_models(trellis.quantisers)
-        self._tables = (*class_tables(), reciprocals(), logistic(), sign_rates())
-        self._interval = np.array([0, (1 << 64) - 1, 0], np.uint64)
-        self._counters = np.zeros(COUNTERS, np.int64)
-        self._counters[MEAN] = code_mean(mean)
-        columns = indices.shape[1]
-        self._column_average = np.full(columns, code_mean(mean), np.int64)
-        self._states = np.full(columns if trellis.by_column else 1, start, np.int64)
-
-    def encoded(self) -> Iterator[bytes]:
-        """Encode the indices and yield the bytes that they take."""
-        data = np.empty(_RUN + MARGIN, np.uint8)
-        while self._counters[AT] < self.indices.size:
-            self._run(False, data)
-            yield data[: self._counters[POSITION]].tobytes()
-            self._counters[POSITION] = 0
-        if low := int(self._interval[0]):
-            yield bytes([(low >> 56) + 1])
-
-    def decode(self, data: NDArray[np.uint8]) -> None:
-        """Decode all indices from their bytes.
-
-        Raises:
-            FormatError: They do not end with the indices.
-        """
-        self._begin(data)
-        taken = 0
-        while self._counters[AT] < self.indices.size and taken <= data.size:
-            self._run(True, data)
-            taken = int(self._counters[POSITION]) - _STATE_BYTES
-        taken += int(self._interval[0] != 0)
-        if taken != data.size:
-            raise FormatError(
-                f"index stream of {data.size} bytes ends at byte {taken} for shape "
-                f"{self.indices.shape}: it is damaged, or its shape is another"
-            )
-
-    def decode_beginning(self, data: NDArray[np.uint8], whole: int) -> int:
-        """Decode from bytes of which the first are whole; return how many rows hang on them."""
-        self._begin(data)
-        rows, columns = self.indices.shape
-        for row in range(rows):
-            end = (row + 1) * columns
-            while self._counters[AT] < end and self._counters[POSITION] <= whole:
-                self._run(True, data, end)
-            if self._counters[POSITION] > whole:
-                return row
-        return int(rows)
-
-    def _begin(self, data: NDArray[np.uint8]) -> None:
-        """Look at the first bytes."""
-        self._interval[2] = int.from_bytes(data[:_STATE_BYTES].tobytes().ljust(8, b"\0"), "big")
-        self._counters[POSITION] = _STATE_BYTES
-
-    def _run(self, decoding: bool, data: NDArray[np.uint8], end: int | None = None) -> None:
-        end = self.indices.size if end is None else end
-        code_indices(
-            decoding,
-            self.indices,
-            data,
-            self._lag,
-            self._transitions,
-            self._by_column,
-            *self.models,
-            self._tables,
-            self._classes,
-            self._interval,
-            self._counters,
-            self._column_average,
-            self._states,
-            min(int(self._counters[AT]) + _RUN, end),
-        )
 
 
 def _strongest_lag(indices: NDArray[np.int32]) -> int:

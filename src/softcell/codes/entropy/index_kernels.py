@@ -167,6 +167,7 @@ def code_indices(
     column_average,
     states,
     last,
+    most,
 ):
     """Encode a run of indices into ``data``, or decode it from there; both leave the same models.
 
@@ -187,8 +188,9 @@ def code_indices(
         counters: int64, see `AT` and those that follow; altered. The run begins where they say.
         column_average: Average magnitude of each column, int64, shape (columns,); altered.
         states: State of each path, int64, shape (columns,) or (1,); altered.
-        last: Where the run ends, from 1 to rows * columns. The encoder ends before where ``data``
-            has no room for a further index.
+        last: Where the run ends, from 1 to rows * columns.
+        most: Byte beyond which no further index is begun: the encoder has no room for one, the
+            decoder has used up what it may.
     """
     fine, coarse, reciprocals, logistic, rates = tables
     inputs = np.zeros(SIGN_INPUTS, np.int64)
@@ -212,7 +214,7 @@ def code_indices(
         step = reciprocals[min(row + 4, 32)]
         end = min(columns, first + last - at)
         for column in range(first, end):
-            if not decoding and position + MARGIN > data.size:
+            if position > most:
                 room, end = False, column
                 break
             average = column_average[column]

@@ -84,7 +84,7 @@ def bit_variances(channel: Channel, modulation: Modulation) -> NDArray[np.float6
     """
     rows = channel.matrix[list(modulation.indices)] / len(modulation.indices)
     bits = label_bits(modulation.labels)
-    one, zero = bits.T @ rows, (1 - bits).T @ rows
+    one, zero = (np.stack([rows[bit == x].sum(axis=0) for bit in bits.T]) for x in (1, 0))
     variances: NDArray[np.float64] = (one * zero / np.maximum(one + zero, 1e-300)).sum(axis=1)
     return variances[list(modulation.planes)]
 

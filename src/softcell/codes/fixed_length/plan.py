@@ -62,7 +62,7 @@ def expected_distortion(
     top = (1 << (bits - 1)) - 1
     index = np.minimum(np.floor(values / step[:, None]), top)
     error = values - (index + 0.5) * step[:, None]
-    rounding: NDArray[np.float64] = (error**2) @ share
+    rounding: NDArray[np.float64] = (error**2 * share).sum(axis=1)
     return rounding + step**2 * bit_error
 
 
@@ -153,7 +153,7 @@ def _shared(setting: Setting, label_bits: int) -> tuple[dict[str, FixedLengthCod
 
     codes, chosen = fit(made_at, setting.target - store.cells(setting.fixed_bytes))
     loss = sum(
-        float(s.importance @ distortion[rows]) * s.columns
+        float((s.importance * distortion[rows]).sum()) * s.columns
         for s, (_, _, distortion), rows in zip(tensors, choices, chosen)
     )
     return codes, loss

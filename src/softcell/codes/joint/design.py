@@ -29,7 +29,7 @@ from softcell.channel import AgedChannel, Law, constellation, with_missing
 from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
 from softcell.codes.maps.source import SHAPES, STEPS, source_density
-from softcell.codes.maps.stored_maps import Maps
+from softcell.codes.maps.stored_maps import Maps, figure
 from softcell.errors import FormatError, InputError
 
 TABLE_BINS = 256
@@ -104,7 +104,9 @@ def design_joint_map(law: Law, shape: int) -> JointMap:
     reach, density = source_density(shape)
 
     def design_of(found: Arrays) -> JointMap:
-        return JointMap(reach, found["first"], found["second"], density, float(found["distortion"]))
+        return JointMap(
+            reach, found["first"], found["second"], density, figure(found["distortion"])
+        )
 
     key = (_VERSION, law.digest, SHAPES[shape], STEPS)
     return kept("joint-map", key, lambda: _designed(law, reach, density), design_of)
@@ -198,7 +200,7 @@ class _Cells:
         for _ in range(sweeps):
             a, b = self.lines(self.estimates(symbols, density, values))
             symbols = least_lines(a, b, values)
-            now = float(density @ (values**2 - 2 * values * a[symbols] + b[symbols]))
+            now = float((density * (values**2 - 2 * values * a[symbols] + b[symbols])).sum())
             if error - now < 5e-5 * error:
                 break
             error = now
@@ -222,12 +224,12 @@ def _designed(law: Law, reach: float, density: NDArray[np.float64]) -> Arrays:
     symbols = min(reached, key=lambda each: each[0])[1]
     table = _Cells(_merged(law.matrices, TABLE_BINS), told)
     a, b = table.lines(table.estimates(symbols, density, values))
-    error = float(density @ (values**2 - 2 * values * a[symbols] + b[symbols]))
+    error = float((density * (values**2 - 2 * values * a[symbols] + b[symbols])).sum())
     levels = len(law.levels)
     return {
         "first": (symbols // levels).astype(np.uint8),
         "second": (symbols % levels).astype(np.uint8),
-        "distortion": np.array(error / (density @ values**2)),
+        "distortion": np.array(error / (density * values**2).sum()),
     }
 
 

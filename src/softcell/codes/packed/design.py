@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from softcell.channel import Law
 from softcell.codes.maps.design_cache import Arrays, kept
 from softcell.codes.maps.lower_envelope import least_lines
-from softcell.codes.maps.stored_maps import Maps
+from softcell.codes.maps.stored_maps import Maps, figure
 from softcell.errors import FormatError, InputError
 
 GRID = {1: 4096, 2: 64, 3: 16}
@@ -115,7 +115,7 @@ def packed_map(law: Law, values: int, parts: int = 1) -> PackedMap:
 
     def design_of(found: Arrays) -> PackedMap:
         part, levels = found["part"], found["levels"]
-        return PackedMap(values, parts, part, levels, float(found["distortion"]))
+        return PackedMap(values, parts, part, levels, figure(found["distortion"]))
 
     return kept("packed", (_VERSION, law.digest, values, parts), make, design_of)
 

@@ -28,6 +28,9 @@ OUTER_FIELD = 14
 OUTER_ERRORS = 12
 """Wrong information bits of a frame that the outer code corrects."""
 
+MOST_ITERATIONS = 200
+"""Passes of the LDPC decoder over a frame that does not settle: more would take minutes."""
+
 
 @dataclass(frozen=True)
 class SoftStore:
@@ -75,8 +78,10 @@ class SoftStore:
 
     def __post_init__(self) -> None:
         Modulation(self.indices, self.labels, self.planes)
-        if self.iterations < 1:
-            raise InputError(f"a soft store decodes in at least 1 pass, got {self.iterations}")
+        if not 1 <= self.iterations <= MOST_ITERATIONS:
+            raise InputError(
+                f"a soft store decodes in 1 to {MOST_ITERATIONS} passes, got {self.iterations}"
+            )
         if not 0 < self.information <= 1:
             raise InputError(f"a label bit carries up to 1 bit, got {self.information}")
         if self.t < 1:

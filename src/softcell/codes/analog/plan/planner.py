@@ -146,7 +146,7 @@ class AnalogPlanner:
         for s in self._tensors:
             ranges, counts = self._ranges[s.info.name], self._counts[s.info.name][:, 1:]
             error = ranges.bias + ranges.variance / codes[s.info.name].cells
-            total += float(s.importance @ (counts * error).sum(axis=1))
+            total += float((s.importance * (counts * error).sum(axis=1)).sum())
         return total
 
     def _shares(self) -> list[Callable[[float], Cells]]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from softcell.allocate.setting import Setting
 from softcell.allocate.survey import TensorSurvey
 from softcell.codes.entropy.code import EntropyCode
+from softcell.codes.entropy.stream import stored_steps
 from softcell.errors import InfeasibleError
 from softcell.weights.finite import as_rows, finite_weights
 
@@ -65,9 +67,13 @@ def settled_codes(
     aim = (1 - CLOSE / 2) * limit
 
     def put(each: Coded, octaves: float) -> None:
-        each.octaves, each.code = octaves, code_at(each.tensor, octaves)
+        code, before = code_at(each.tensor, octaves), each.code
+        each.octaves = octaves
+        if before is not None and np.array_equal(_kept_step(code), _kept_step(before)):
+            return
+        each.code = code
         rows = as_rows(finite_weights(setting.weights, each.tensor.info.name))
-        each.bits = 8.0 * len(each.code.stream(rows))
+        each.bits = 8.0 * len(code.stream(rows))
 
     spent, foreseen = 0.0, 0.0
     rest, slope = sum(each.bits for each in matrices), sum(each.slope for each in matrices)
@@ -88,15 +94,23 @@ def settled_codes(
             break
         again = _enough(matrices, abs(over) / _FARTHEST)
         move = float(np.clip(over / max(sum(each.slope for each in again), 1e-9), -1, 1))
+        kept = [dict(vars(each)) for each in again]
         for each in again:
             bits = each.bits
             put(each, each.octaves + move)
-            each.slope = max((bits - each.bits) / move, 0.0)
-        if over < 0 and before - sum(each.bits for each in matrices) > over / 2:
-            break  # finer steps cannot be had
+            # Steps are rounded: a small move may change nothing, and the next goes further.
+            each.slope = max((bits - each.bits) / move, each.slope / 2 if bits == each.bits else 0)
+        if over < 0 and sum(each.bits for each in matrices) > limit:
+            for each, values in zip(again, kept):
+                vars(each).update(values)
+            break
     if sum(each.bits for each in matrices) > limit:
         raise InfeasibleError("no step brings the network into so few cells; ask for more")
     return {each.tensor.info.name: each.code for each in matrices if each.code is not None}
+
+
+def _kept_step(code: EntropyCode) -> NDArray[np.float32]:
+    return stored_steps(np.atleast_1d(code.step))
 
 
 def _enough(matrices: Sequence[Coded], slope: float) -> Sequence[Coded]:

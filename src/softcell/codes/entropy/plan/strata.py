@@ -17,11 +17,11 @@ from softcell.weights.finite import as_rows, finite_weights
 STREAM = 1 << 11
 """Weights that take as long to code as a stream takes by itself."""
 
-_STRATA = 128
+_STRATA = 64
 """Most matrices that are sampled, about,"""
 _SAMPLE = 1 << 22
 """and weights of them all,"""
-_SHARE = 1 / 16
+_SHARE = 1 / 32
 """not more than this part of the network, yet"""
 _LEAST = 1 << 14
 """so many of each."""

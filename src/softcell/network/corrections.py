@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.curvature import Calibration
-from softcell.image.closed_loop import Correct, WrittenNetwork
+from softcell.image.closed_loop import Correct, WrittenNetwork, losses
 from softcell.progress import Progress
 from softcell.records import values_of
-from softcell.search.explanation import losses
-from softcell.search.judge import FEW, Judge
+
+Divergence = Callable[[Mapping[str, NDArray[Any]]], float | None]
+"""Gives the divergence in nats of a network of these tensors from the float one; None if it is not
+known."""
 
 GROUPS = 12
 """Groups of layers, each of which is measured once."""
@@ -53,7 +55,7 @@ def group_errors(
     state: Mapping[str, NDArray[Any]],
     written: WrittenNetwork,
     calibration: Calibration,
-    judge: Judge,
+    divergence: Divergence,
     correct: Correct | None,
     *,
     progress: Progress | None = None,
@@ -64,7 +66,7 @@ def group_errors(
         state: The float network, as it was to be written.
         written: What became of it.
         calibration: Curvature of its layers.
-        judge: Measures the divergence.
+        divergence: Measures it.
         correct: Corrects the drift of activations, as it is corrected in the whole network.
         progress: Called after each group.
     """
@@ -76,7 +78,7 @@ def group_errors(
         mixed = {**state, **{str(name): written.seen[str(name)] for name in group}}
         if correct is not None:
             mixed |= correct(mixed)
-        measured = judge(mixed, FEW).divergence
+        measured = divergence(mixed)
         if measured is None:
             return []
         tensors = tuple(str(name) for name in group)
