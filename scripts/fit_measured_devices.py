@@ -9,7 +9,11 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from softcell.devices import device_toml, fit_table
+from softcell.devices.measured_file import residuals_toml
+from softcell.devices.noise_law import residual_law
 
 HERE = Path(__file__).parents[1] / "src/softcell/devices/coefficients"
 CELLS = (
@@ -54,16 +58,22 @@ def main() -> int:
             input_column=inputs,
             output_column=output,
             read_noise=READ_NOISE.get(name),
+            law="plain",
         )
-        target = HERE / f"{name}.toml"
-        text = device_toml(fit.device)
-        if "--check" in sys.argv:
-            same = target.exists() and target.read_text() == text
-            print(f"{name}: {'unchanged' if same else 'differs'}")
-            changed += not same
-        else:
-            target.write_text(text)
-            print(f"{name}: read noise {fit.device.read_noise:.4f}, {fit.device.mean.shape} means")
+        readings = np.array([len(each) for each in fit.residuals])
+        texts = {
+            f"{name}.toml": device_toml(fit.device),
+            f"{name}.residuals.toml": residuals_toml(readings, residual_law(fit.residuals)),
+        }
+        for file, text in texts.items():
+            target = HERE / file
+            if "--check" in sys.argv:
+                same = target.exists() and target.read_text() == text
+                print(f"{file}: {'unchanged' if same else 'differs'}")
+                changed += not same
+            else:
+                target.write_text(text)
+        print(f"{name}: read noise {fit.device.read_noise:.4f}, {fit.device.mean.shape} means")
         for note in fit.notes:
             print(f"  {note}")
     return 1 if changed else 0

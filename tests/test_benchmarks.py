@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -56,3 +57,10 @@ def test_every_script_that_is_named_is_there():
 def test_the_page_of_results_is_what_the_kept_results_say(monkeypatch):
     maker = imported(ROOT / "benchmarks/pages/results.py", monkeypatch)
     assert maker.page() == (ROOT / "docs/results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("study", ["residuals", "few_readings"])
+def test_the_page_of_devices_has_the_tables_of_the_studies(study, monkeypatch):
+    made = imported(ROOT / f"benchmarks/studies/{study}.py", monkeypatch)
+    table = made.table(json.loads(made.RESULTS.read_text()))
+    assert table.strip() in (ROOT / "docs/devices.md").read_text(encoding="utf-8")

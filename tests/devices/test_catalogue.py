@@ -95,7 +95,7 @@ def test_specification_is_read_from_the_inside_out():
     [
         ("flash", "unknown device 'flash'; known: pcm-partial-reset, .*, or a .toml file"),
         ("", "unknown device ''"),
-        ("pcm-sweep:snr_db=3", "unknown option 'snr_db'; known: read_noise"),
+        ("pcm-sweep:snr_db=3", "unknown option 'snr_db'; known: bootstrap, law, read_noise"),
         ("gaussian:snr=3", "unknown option 'snr'; known: snr_db"),
         ("gaussian:snr_db=loud", "snr_db must be a number, got 'loud'"),
         ("gaussian:snr_db", "snr_db must be a number, got ''"),

@@ -19,6 +19,8 @@ ALL_THREE = "+spread:sigma=0.03+stuck:low=0.05,high=0.02+readout:bits=6"
 PLAIN = [*DEVICES, "gaussian:snr_db=0", "gaussian:snr_db=40", "gaussian:snr_db=80"]
 WRAPPED = [
     *(name + ALL_THREE for name in DEVICES),
+    "pcm-partial-reset:law=empirical" + ALL_THREE,
+    "rram-reset:law=empirical,read_noise=0.2+readout:bits=7",
     "gaussian:snr_db=45+spread:sigma=0.01",
     "ideal+spread:sigma=0.02",
     "gaussian:snr_db=30+spread:sigma=0.02+spread:sigma=0.03",

@@ -342,4 +342,4 @@ def test_packaged_coefficients_are_those_of_the_measurements():
         [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("unchanged") == 3
+    assert done.stdout.count("unchanged") == 6

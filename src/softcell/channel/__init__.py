@@ -13,6 +13,7 @@ from softcell.channel.channel import (
 )
 from softcell.channel.constellation import Constellation, constellation, decisions
 from softcell.channel.gray import gray_index, gray_label
+from softcell.channel.interval import capacity_interval
 
 __all__ = [
     "MISSING",
@@ -24,6 +25,7 @@ __all__ = [
     "Constellation",
     "Law",
     "capacity",
+    "capacity_interval",
     "channel_of",
     "constellation",
     "decisions",

@@ -5,7 +5,6 @@ from softcell.devices.catalogue import (
     DEVICES,
     device_from,
     device_of,
-    device_toml,
     load_device,
     parse_device,
 )
@@ -13,8 +12,11 @@ from softcell.devices.device import LEVEL_VALUES, LEVELS, Axis, Cells, Device, p
 from softcell.devices.fitting import Fit, fit_measurements, fit_table
 from softcell.devices.imperfections import ReadOut, Spread, Stuck
 from softcell.devices.measured import MeasuredCell
+from softcell.devices.measured_file import device_toml
+from softcell.devices.measurements import Evidence
 from softcell.devices.mixture import mixture_law
 from softcell.devices.mushroom import MushroomCell
+from softcell.devices.noise_law import NoiseLaw
 from softcell.devices.noise_share import read_noise_share
 from softcell.devices.own import OwnDevice, allow_device, installed
 from softcell.devices.reference import GaussianCell, IdealCell
@@ -29,11 +31,13 @@ __all__ = [
     "Axis",
     "Cells",
     "Device",
+    "Evidence",
     "Fit",
     "GaussianCell",
     "IdealCell",
     "MeasuredCell",
     "MushroomCell",
+    "NoiseLaw",
     "OwnDevice",
     "ReadOut",
     "RelaxingCellB",

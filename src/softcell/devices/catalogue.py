@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from softcell.devices.device import Axis, Device, shortest
+from softcell.devices.device import Device
 from softcell.devices.imperfections import ReadOut, Spread, Stuck, layers
-from softcell.devices.measured import MeasuredCell
+from softcell.devices.measured_file import measured_of, packaged_device
 from softcell.devices.mushroom import MushroomCell
 from softcell.devices.own import installed, named_device, split, stored_device
 from softcell.devices.reference import GaussianCell, IdealCell
@@ -25,7 +19,7 @@ from softcell.devices.specification import option_types, parsed_options
 from softcell.devices.wan import WanCell
 from softcell.errors import InputError
 from softcell.own_bytes import text_bytes
-from softcell.records import place, read, record_of, require_keys
+from softcell.records import place, read, require_keys
 
 _Model = MushroomCell | WanCell | RelaxingCellB | RelaxingCellC | GaussianCell | IdealCell
 MODELS: Mapping[str, type[_Model]] = {
@@ -37,36 +31,12 @@ MODELS: Mapping[str, type[_Model]] = {
     "ideal": IdealCell,
 }
 MEASURED = ("pcm-partial-reset", "pcm-sweep", "rram-reset")
-_STATED = {"read_noise": float}  # what the user may know better of a measured device
 IMPERFECTIONS: Mapping[str, type[Stuck | Spread | ReadOut]] = {
     each.kind: each for each in (Stuck, Spread, ReadOut)
 }
 _MOST_LAYERS = 8
 DEVICES = (*MEASURED, *MODELS)
 """Names of the devices that come with softcell."""
-
-
-@dataclass(frozen=True)
-class _Quantity:
-    name: str
-    unit: str = ""
-    scale: Literal["linear", "log10"] = "linear"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Measured:
-    """A measured device as it stands in a TOML file."""
-
-    kind: Literal["measured"]
-    name: str
-    source: str
-    level: _Quantity
-    reading: _Quantity
-    read_noise: float = 0.0
-    inputs: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    device_spread: NDArray[np.float64]
 
 
 def parse_device(text: str) -> Device:
@@ -77,7 +47,8 @@ def parse_device(text: str) -> Device:
             `module:Class:option=value,...` for a device of your own, whose module is imported;
             followed by any number of `+imperfection:option=value,...`, the innermost first. A
             packaged measured device takes `read_noise`, the standard deviation of reading alone on
-            the reading axis; programming makes up the rest of the measured one.
+            the reading axis; programming makes up the rest of the measured one. `bootstrap=1`
+            writes cells with the measured residuals, and `law=empirical` has a law made of them.
 
     Raises:
         InputError: An unknown name or option, an unreadable file, or a class that is no device.
@@ -119,7 +90,7 @@ def device_of(definition: Mapping[str, Any], where: str = "") -> Device:
         raise InputError(f"{where or 'a device'} is an object, got {definition!r:.40}") from None
     try:
         if kind == "measured":
-            return _measured(definition, where)
+            return measured_of(definition, where)
         if kind in IMPERFECTIONS:
             require_keys(values, ("of",), where)
             of = device_of(values.pop("of"), place(where, "of"))
@@ -189,61 +160,12 @@ def load_device(path: Path | str) -> Device:
         raise InputError(f"{path}: {error}") from None
 
 
-def device_toml(device: Device) -> str:
-    """Return the text of a TOML file from which `load_device` makes a measured device.
-
-    Raises:
-        InputError: The device is not a measured one.
-    """
-    values = device.definition()
-    if values["kind"] != "measured":
-        raise InputError(f"only measured devices are kept as TOML, got {device.name}")
-
-    def line(numbers: list[float]) -> str:
-        return "[" + ", ".join(f"{x:.10g}" for x in numbers) + "]"
-
-    def quoted(text: str) -> str:
-        return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-    table = [
-        'kind = "measured"',
-        f"name = {quoted(values['name'])}",
-        f"source = {quoted(values['source'])}",
-        f"read_noise = {values['read_noise']:.10g}",
-        *(
-            f"{key} = {line(values[key])}"
-            for key in ("inputs", "mean", "deviation", "device_spread")
-        ),
-        "",
-        "[level]",
-        f"name = {quoted(values['level']['name'])}",
-        f"unit = {quoted(values['level']['unit'])}",
-        "",
-        "[reading]",
-        f"name = {quoted(values['reading']['name'])}",
-        f"unit = {quoted(values['reading']['unit'])}",
-        f"scale = {quoted(values['reading']['scale'])}",
-    ]
-    return "\n".join(table) + "\n"
-
-
-@lru_cache(maxsize=32)
-def _packaged(name: str) -> MeasuredCell:
-    text = (resources.files("softcell.devices") / "coefficients" / f"{name}.toml").read_text()
-    return _measured(tomllib.loads(text), "")
-
-
 def _base(text: str) -> Device:
     name, _, options = text.partition(":")
     if name in MODELS:
         return MODELS[name](**parsed_options(text, options, option_types(MODELS[name])))
     if name in MEASURED:
-        stated = parsed_options(text, options, _STATED)
-        device = _packaged(name)
-        if not stated:
-            return device
-        noise = stated["read_noise"]
-        return replace(device, label=f"{name}:read_noise={shortest(noise)}", read_noise=noise)
+        return packaged_device(name, options)
     if text.endswith(".toml") or _is_file(text):
         return load_device(text)
     own = split(text)
@@ -272,22 +194,3 @@ def _options(make: type, values: Mapping[str, Any], where: str) -> dict[str, Any
     types = option_types(make)
     require_keys(values, (), where, known=tuple(types))
     return {name: read(types[name], each, place(where, name)) for name, each in values.items()}
-
-
-def _measured(values: Any, where: str) -> MeasuredCell:
-    model = record_of(_Measured, values, where, optional=True)
-    if len(model.inputs) < 2:
-        raise InputError(f"{model.name}: expected at least two inputs")
-    low, high = float(model.inputs[0]), float(model.inputs[-1])
-    level = Axis(model.level.name, model.level.unit, low, high)
-    return MeasuredCell(
-        label=model.name,
-        origin=model.source,
-        level=level,
-        reading=Axis(model.reading.name, model.reading.unit, scale=model.reading.scale),
-        inputs=model.inputs,
-        mean=model.mean,
-        deviation=model.deviation,
-        device_spread=model.device_spread,
-        read_noise=model.read_noise,
-    )

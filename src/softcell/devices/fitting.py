@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softcell.devices.device import Axis
+from softcell.devices.fitted_noise import with_law
 from softcell.devices.measured import MeasuredCell
 from softcell.devices.measurements import (
     Columns,
-    Readings,
+    Evidence,
+    Samples,
     Statistics,
     Table,
+    cell_labels,
     choose_columns,
     column_numbers,
     explained,
     felt_columns,
-    grouped_inputs,
+    measured_levels,
     read_table,
     separation,
     split_unit,
@@ -29,6 +31,9 @@ from softcell.devices.measurements import (
     usable_readings,
 )
 from softcell.errors import InputError
+
+CONFIDENCE = 0.98
+"""That the noise of an input is no larger than a fitted law has it."""
 
 _CHANCE, _CHANCE_OF_FEW = 0.01, 0.2
 _FEW = 10
@@ -51,6 +56,11 @@ class Fit:
         rows: Rows of measurements in the file.
         set_aside: Of those, rows that were not fitted.
         notes: What a user should know of the file, a line each.
+        evidence: How the law of noise fits the readings; None if none was fitted.
+        likeliest: The device whose noise is as likely larger as smaller.
+        folds: Likewise, fitted to four fifths of the readings each, where there are enough.
+        residuals: What readings differ from the mean of their cell, in units of the deviation of
+            their input: an array of shape (readings,) for each input.
     """
 
     device: MeasuredCell
@@ -58,6 +68,10 @@ class Fit:
     rows: int
     set_aside: int
     notes: tuple[str, ...]
+    evidence: Evidence | None
+    likeliest: MeasuredCell
+    folds: tuple[MeasuredCell, ...]
+    residuals: tuple[NDArray[np.float64], ...]
 
 
 def fit_measurements(
@@ -70,6 +84,8 @@ def fit_measurements(
     device_column: str | None = None,
     log10: bool | None = None,
     read_noise: float | None = None,
+    law: str = "best",
+    confidence: float = CONFIDENCE,
 ) -> MeasuredCell:
     """Return the device of `fit_table`; what that has to note is warned of.
 
@@ -82,6 +98,8 @@ def fit_measurements(
         device_column: Column that names the physical device.
         log10: Fit the decimal logarithm of the reading.
         read_noise: Standard deviation of reading alone, on the fitted axis.
+        law: Law of the noise.
+        confidence: That the noise is no larger.
 
     Raises:
         InputError: As for `fit_table`.
@@ -95,6 +113,8 @@ def fit_measurements(
         device_column=device_column,
         log10=log10,
         read_noise=read_noise,
+        law=law,
+        confidence=confidence,
     )
     for note in fit.notes:
         warnings.warn(note, stacklevel=2)
@@ -111,8 +131,13 @@ def fit_table(
     device_column: str | None = None,
     log10: bool | None = None,
     read_noise: float | None = None,
+    law: str = "best",
+    confidence: float = CONFIDENCE,
 ) -> Fit:
-    """Fit normal distributions of the readings at each input: within cells and between them.
+    """Fit distributions of the readings at each input, within cells, and normal ones between them.
+
+    Where few readings were taken, their mean and deviation are uncertain, and the law is wider for
+    it: that of one more reading, given these and those of the neighbouring inputs.
 
     Args:
         path: Text file with a line of names and one for each write and read, as CSV (perhaps
@@ -126,6 +151,12 @@ def fit_table(
             readings of which the bulk is positive and spans more than a decade.
         read_noise: Standard deviation of reading alone, on the fitted axis. By default the
             smallest standard deviation of any input: read noise cannot be larger.
+        law: "normal", "outliers" (normal, with a share of wider ones), "student" or "empirical"
+            (smoothed); "best" is one that explains readings it did not see as well as any;
+            "plain" is normal, with mean and deviation taken as exact.
+        confidence: Of each input's deviation, that it is no larger than the law has it: from 0.5,
+            the likeliest, up to 0.9999. Codes are designed for the upper end of what the readings
+            allow.
 
     Returns:
         The fitted device, what the columns were taken for, and what was set aside.
@@ -146,11 +177,11 @@ def fit_table(
     )
     inputs, level_unit, level_prefixes = column_numbers(table, columns.input)
     raw, reading_unit, reading_prefixes = column_numbers(table, columns.reading)
-    at, place, grouped = _levels(table, columns, inputs)
+    at, place, grouped = measured_levels(table, columns, inputs)
     resistance = reading_unit.endswith("ohm") or "resist" in columns.reading.lower()
     readings = usable_readings(table, columns.reading, raw, place, at, log10, resistance=resistance)
     values, place = readings.values[readings.kept], place[readings.kept]
-    found = statistics(values, place, at, _labels(table, columns, readings), str(path))
+    found = statistics(values, place, at, cell_labels(table, columns, readings), str(path))
     found, resolved = _resolved(table, columns, found, at, np.bincount(place))
     noise = float(found.deviation.min()) if read_noise is None else read_noise
     device = MeasuredCell(
@@ -169,6 +200,8 @@ def fit_table(
         read_noise=noise,
     )
     _require_law(table, columns, device, values, place, readings.notes)
+    samples = Samples(values, place, found.group, len(at))
+    device, evidence, likeliest, parts = with_law(device, samples, law, confidence)
     prefixes = " ".join(each for each in (level_prefixes, reading_prefixes) if each)
     notes = [
         *table.notes,
@@ -179,54 +212,19 @@ def fit_table(
         *_pooled(columns, found),
         *felt_columns(table, columns, values, found.group, readings.kept),
     ]
-    return Fit(device, columns, len(raw), int((~readings.kept).sum()), tuple(notes))
-
-
-def _levels(
-    table: Table, columns: Columns, inputs: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], list[str]]:
-    """Return the levels, the level of each row, and a note if inputs had to be grouped."""
-    wrong = np.flatnonzero(~(np.abs(inputs) < 1e36))
-    if len(wrong):
-        text = table.columns[columns.input][wrong[0]]
-        raise InputError(
-            f"{table.path}, row {table.lines[wrong[0]]}: column {columns.input!r} holds {text!r}; "
-            "every row needs the input that was programmed, leave the row out or correct it"
-        )
-    at, place, width = grouped_inputs(inputs)
-    if len(at) < 2:
-        raise InputError(
-            f"{table.path}: measurements at {len(at)} input; expected at least two inputs (taken: "
-            f"{columns})"
-        )
-    rows = np.bincount(place)
-    if rows.min() < 2:
-        lone = int(np.argmin(rows))
-        other = "; if that column is not the input, name it with --input-column"
-        raise InputError(
-            f"{table.path}: input {at[lone]:g} has 1 rows; every input needs at least two"
-            + (other if 2 * (rows < 2).sum() > len(at) else "")
-        )
-    given = len(np.unique(inputs))
-    if given == len(at):
-        return at, place, []
-    note = f"{columns.input}: {given} inputs that differ by at most {width:.3g} within a level are"
-    return at, place, [f"{note} taken for {len(at)} levels"]
-
-
-def _labels(table: Table, columns: Columns, readings: Readings) -> list[str] | None:
-    """Return the name of each fitted row's cell."""
-    if not columns.device:
-        return None
-    for name in columns.device:
-        if "" in table.columns[name]:
-            line = table.lines[table.columns[name].index("")]
-            raise InputError(
-                f"{table.path}, row {line}: nothing in column {name!r}, which names the cell; "
-                "name it, or leave the row out"
-            )
-    rows = zip(*(table.columns[name] for name in columns.device))
-    return [" / ".join(row) for row in compress(rows, readings.kept)]
+    centres = np.bincount(found.group, values) / np.bincount(found.group)
+    residuals = (values - centres[found.group]) / found.deviation[place]
+    return Fit(
+        device,
+        columns,
+        len(raw),
+        int((~readings.kept).sum()),
+        tuple(notes),
+        evidence,
+        likeliest,
+        parts,
+        tuple(residuals[place == k] for k in range(len(at))),
+    )
 
 
 def _resolved(

@@ -54,7 +54,7 @@ def _accumulate(mean, deviation, weight, edges, out, knots, tail, density):
     for level in range(mean.shape[0]):
         row = out[level]
         for k in range(mean.shape[1]):
-            centre, sd, share = mean[level, k], deviation[level, k], weight[k]
+            centre, sd, share = mean[level, k], deviation[level, k], weight[level, k]
             home = min(max(np.searchsorted(edges, centre, side="right") - 1, 0), bins - 1)
             if sd <= 0.0:
                 row[home] += share
@@ -85,8 +85,9 @@ def _accumulate_few(mean, deviation, weight, edges, out):
     """Do as `_accumulate` does, to the bit, on whole arrays: without a compiler to wait for."""
     for first in range(0, len(mean), _BLOCK):
         rows = slice(first, first + _BLOCK)
-        for k, share in enumerate(weight):
-            _add_component(mean[rows, k], deviation[rows, k], share, edges, out[rows])
+        for k in range(mean.shape[1]):
+            part = weight[rows, k]
+            _add_component(mean[rows, k], deviation[rows, k], part, edges, out[rows])
 
 
 def _add_component(centre, sd, share, edges, out):
@@ -94,11 +95,11 @@ def _add_component(centre, sd, share, edges, out):
     home = np.searchsorted(edges, centre, side="right") - 1
     home = np.minimum(np.maximum(home, 0), bins - 1)
     points, level = np.flatnonzero(sd <= 0.0), np.flatnonzero(sd > 0.0)
-    out[points, home[points]] += share
+    out[points, home[points]] += share[points]
     if not len(level):
         return
     # The bins within reach of each level: as many for all of them, from a first one of its own.
-    centre, sd, home = centre[level], sd[level], home[level]
+    centre, sd, share, home = centre[level], sd[level], share[level], home[level]
     low = np.maximum(np.searchsorted(edges, centre - _REACH * sd) - 1, 0)
     width = min(int((np.searchsorted(edges, centre + _REACH * sd) - low).max()) + 1, bins)
     low = np.minimum(low, bins - width)
@@ -113,7 +114,7 @@ def _add_component(centre, sd, share, edges, out):
     place = place[:, :-1]
     np.negative(beside, out=beside, where=place < home[:, None])
     beside[each, at] = 0.0
-    beside *= share
+    beside *= share[:, None]
     out.reshape(-1)[place + level[:, None] * bins] += beside
     out[level, home] += share * left
     out[level, home] += share * right
@@ -156,7 +157,7 @@ def mixture_law(
     Args:
         mean: Means, shape (levels, components).
         deviation: Standard deviations, same shape; 0 is a point mass.
-        weight: Weights that sum to 1, shape (components,).
+        weight: Weights that sum to 1, shape (components,), or (levels, components).
         edges: Increasing bin edges from -inf to inf, shape (bins + 1,).
 
     Returns:
@@ -171,12 +172,42 @@ def mixture_law(
     mean, deviation, weight, edges = (
         np.ascontiguousarray(each, np.float64) for each in (mean, deviation, weight, edges)
     )
+    weight = np.ascontiguousarray(np.broadcast_to(weight, mean.shape))
     if mean.size <= _FEW:
         _accumulate_few(mean, deviation, weight, edges, out)
     else:
         _accumulate(mean, deviation, weight, edges, out, *_tables())
     law: NDArray[np.float64] = out / out.sum(axis=1, keepdims=True)
     return law
+
+
+def mixture_span(
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    outside: float,
+) -> tuple[float, float]:
+    """Return readings beyond which no level has more than a probability, on either side.
+
+    Args:
+        mean: Means, shape (levels, components).
+        deviation: Standard deviations, same shape.
+        weight: Weights that sum to 1, same shape.
+        outside: The probability, above 0.
+    """
+    from scipy.special import ndtr
+
+    scale = np.maximum(deviation, 1e-300)
+    ends = []
+    for sign in (-1.0, 1.0):
+        centre = sign * mean
+        low, high = centre.min(axis=1), (centre + _REACH * deviation).max(axis=1)
+        for _ in range(40):
+            middle = (low + high) / 2
+            beyond = (weight * ndtr((centre - middle[:, None]) / scale)).sum(axis=1)
+            low, high = np.where(beyond > outside, (middle, high), (low, middle))
+        ends.append(sign * float(high.max()))
+    return ends[0], ends[1]
 
 
 def clipped_at_zero(law: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
