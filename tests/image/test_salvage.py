@@ -12,6 +12,7 @@ from softcell.errors import DecodingError, InputError
 from softcell.image.cell_image import CellImage
 from softcell.image.readings import CombinedReadings, SimulatedChip
 from softcell.image.restore import Restoration
+from softcell.image.scrambling import scrambling_bytes, unscrambled
 from softcell.image.write import write_image
 from softcell.weights import StateDictWeights
 
@@ -219,3 +220,14 @@ def test_nothing_is_salvaged_unasked(tmp_path):
         decoding = Restoration(image, Changed(chip_of(image), word_cells(image, 0)))
         with pytest.raises(DecodingError, match="cells looked at gave no reading; --salvage"):
             dict(decoding.tensors())
+
+
+@pytest.mark.parametrize("first", [0, 8, 1000 * 8])
+def test_scrambling_is_undone_in_bits_and_in_ratios(first):
+    bits = np.unpackbits(scrambling_bytes(first // 8, 50))[:395]
+    assert 0.3 < bits.mean() < 0.7
+    written = np.arange(395, dtype=np.uint8) % 2
+    assert (unscrambled(written ^ bits, first) == written).all()
+    ratios = np.arange(395, dtype=np.int64) % 201 - 100
+    seen = np.where(bits, -ratios, ratios).astype(np.int8)
+    assert (unscrambled(seen, first) == ratios).all()

@@ -55,5 +55,6 @@ def unscrambled(detected: NDArray[Any], first: int) -> NDArray[Any]:
     bits = np.unpackbits(scrambling_bytes(first // 8, -(-len(detected) // 8)))[: len(detected)]
     if detected.dtype == np.uint8:
         return detected ^ bits
-    turned: NDArray[Any] = np.where(bits, -detected, detected)
-    return turned
+    # -x where a bit is 1, as ~x + 1: several times as fast as a choice.
+    signs = -bits.view(np.int8)
+    return (detected ^ signs) - signs
