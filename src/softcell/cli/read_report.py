@@ -77,6 +77,8 @@ def print_read_report(
 
 
 def _json(report: RestoreReport) -> dict[str, Any]:
+    from softcell.image.diagnosis import Diagnosis
+
     return {
         "code_words": report.frames,
         "failed_code_words": report.failed,
@@ -87,7 +89,7 @@ def _json(report: RestoreReport) -> dict[str, Any]:
             for each in report.lost
         ],
         "why": report.why,
-        **({} if report.diagnosis is None else asdict(report.diagnosis)),
+        **asdict(report.diagnosis or Diagnosis()),
     }
 
 
