@@ -21,7 +21,7 @@ from softcell.allocate.plan_file import (
 from softcell.codes.schemes import SCHEMES
 from softcell.curvature import Calibration, LayerCurvature
 from softcell.devices import DEVICES, parse_device
-from softcell.devices.catalogue import device_toml
+from softcell.devices.measured_file import device_toml
 from softcell.durations import Ages
 from softcell.errors import FormatError, InputError
 from softcell.feedback.memory import SimulatedMemory
