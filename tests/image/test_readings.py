@@ -213,3 +213,23 @@ def test_truncated_and_altered_arrays(image, tmp_path):
             decoded(image, MeasuredReadings(image, path))
         except SoftcellError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal", "encoding"),
+    [(",", ".", "utf-8"), (";", ",", "utf-8-sig"), ("\t", ",", "utf-16"), (";", ".", "utf-8")],
+)
+def test_tables_of_other_programs(image, tmp_path, separator, decimal, encoding):
+    ohm = chip_in_ohm(image)
+    fields = [f"{each:.6e}".replace(".", decimal) for each in ohm]
+    fields[3], fields[5] = "OVLD", "n/a"
+    lines = [separator.join(["Cell", "Reading"])]
+    lines += [separator.join([str(i), field]) for i, field in enumerate(fields)]
+    (tmp_path / "x.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    readings = MeasuredReadings(image, tmp_path / "x.csv")
+    region = next(iter(image.regions()))
+    found = readings.read(region, 0, 8)
+    assert np.isnan(found[[3, 5]]).all()
+    wanted = image.header.device.reading_axis.from_unit(ohm[:8])
+    np.testing.assert_allclose(found[[0, 1, 2, 4]], wanted[[0, 1, 2, 4]], rtol=1e-5)
+    assert (readings.implausible().missing, readings.implausible().count) == (1, 1)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softcell.devices import SimulatedCells
+from softcell.devices.measurements.numbers import mark_of
 from softcell.errors import InputError
 from softcell.image.cell_image import CellImage, Region
 from softcell.image.plausible import Implausible, implausible, plausible_readings
@@ -200,6 +201,9 @@ class CombinedReadings:
         return mean
 
 
+_SEPARATORS = ",;\t"
+"""What may stand between fields; beside the comma, decimal commas are read."""
+
 Place = Callable[[str, int], int]
 """Where the reading of a cell of a region belongs; below 0 or a `KeyError` where there is none."""
 
@@ -241,9 +245,12 @@ def _from_npy(path: Path) -> NDArray[Any]:
 
 
 def _from_csv(path: Path, place: Place, cells: int) -> NDArray[np.float64]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file)
-        header = [title.strip() for title in next(lines, [])]
+    with open(path, encoding=_encoding(path), newline="") as file:
+        first = file.readline()
+        separator = max(_SEPARATORS, key=first.count)
+        decimal = "." if separator == "," else ","
+        header = [title.strip().lower() for title in next(csv.reader([first], delimiter=separator))]
+        lines = csv.reader(file, delimiter=separator)
         if header.count("reading") != 1:
             raise InputError(f"{path}: expected a header line with a column named reading")
         column = header.index("reading")
@@ -256,19 +263,38 @@ def _from_csv(path: Path, place: Place, cells: int) -> NDArray[np.float64]:
             values.extend([math.nan] * empty)
             empty = 0
             try:
-                # An empty field is a cell that could not be read.
-                values.append(float(fields[column].strip() or "nan"))
+                values.append(_number(fields[column], decimal))
             except (IndexError, ValueError):
                 raise InputError(
-                    f"{path}, line {lines.line_num}: expected a number in column reading, "
+                    f"{path}, line {lines.line_num + 1}: expected a number in column reading, "
                     f"got {','.join(fields)[:80]!r}"
                 ) from None
             if named:
                 cell = dict(zip(header, fields))
-                places.append(_place(place, cell, f"{path}, line {lines.line_num}"))
+                places.append(_place(place, cell, f"{path}, line {lines.line_num + 1}"))
         if len(values) < cells <= len(values) + empty:
             values.extend([math.nan] * (cells - len(values)))
     return _placed(np.array(values, np.float64), np.array(places, np.int64), path, named)
+
+
+def _encoding(path: Path) -> str:
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def _number(text: str, decimal: str) -> float:
+    """Return a reading: NaN for an empty field, infinity for an overflow.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return float(text.replace(decimal, "."))
+    except ValueError:
+        mark = mark_of(text)
+        if mark is None:
+            raise
+        return mark
 
 
 def _place(place: Place, named: Mapping[str, str], where: str) -> int:

@@ -76,6 +76,16 @@ def numbers_or_none(table: Table, name: str) -> NDArray[np.float64] | None:
     return None if None in values else np.array(values, np.float64)
 
 
+def mark_of(text: str) -> float | None:
+    """Return what a mark in a number's place stands for: NaN where one is missing, or infinity.
+
+    Example:
+        >>> mark_of("OVLD"), mark_of("n/a"), mark_of("12")
+        (inf, nan, None)
+    """
+    return _MARKS.get(text.strip().lower())
+
+
 def is_number(text: str) -> bool:
     """Say whether a text is one plain number, with a decimal point or comma."""
     return _NUMBER.fullmatch(text) is not None
@@ -127,8 +137,8 @@ def _parsed(texts: Sequence[str], decimal: str) -> tuple[list[float | None], set
                 return float(text.replace(decimal, "."))
             except ValueError:
                 pass
-        if text.lower() in _MARKS:
-            return _MARKS[text.lower()]
+        if (mark := mark_of(text)) is not None:
+            return mark
         match = _QUANTITY.fullmatch(_ascii(text))
         if match is None or ("." if decimal == "," else ",") in text:
             return None
