@@ -7,6 +7,7 @@ import pytest
 
 from drawn import laplacian, normal
 from softcell.allocate.plan import make_plan
+from softcell.codes.store.hard_store import DigitalStore
 from softcell.devices import parse_device
 from softcell.errors import DecodingError, InputError
 from softcell.image.cell_image import CellImage
@@ -231,3 +232,24 @@ def test_scrambling_is_undone_in_bits_and_in_ratios(first):
     ratios = np.arange(395, dtype=np.int64) % 201 - 100
     seen = np.where(bits, -ratios, ratios).astype(np.int8)
     assert (unscrambled(seen, first) == ratios).all()
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_without_checks_a_word_that_fails_is_not_tried_until_it_passes(
+    tmp_path, monkeypatch, checked
+):
+    """A code of few parity bits would soon take it for another word."""
+    weights = StateDictWeights({"a": normal(64, 64)})
+    plan = make_plan(weights, parse_device("pcm-partial-reset"), "int8")
+    write_image(weights, plan, tmp_path / "x.cells")
+    decode, tries = DigitalStore.decode, []
+    monkeypatch.setattr(
+        DigitalStore, "decode", lambda *given: tries.append(given) or decode(*given)
+    )
+    if not checked:
+        monkeypatch.setattr(CellImage, "word_checks", lambda *_: None)
+    with CellImage(tmp_path / "x.cells") as image:
+        decoding = Restoration(image, Changed(chip_of(image), word_cells(image, 0)))
+        decoding.tensor(0)
+        assert decoding.report.failed == 1
+        assert len(tries) == (2 if checked else 1)

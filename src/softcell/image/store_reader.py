@@ -60,7 +60,8 @@ class StoreReader:
     """Decodes runs of code words; the last one is kept.
 
     What a word decodes to is held against its check. Where it is wrong, it is decoded again from
-    what else there is: missing readings taken for the other bits, then each reading by itself.
+    what else there is: missing readings taken for the other bits, ratios that no reading makes
+    certain, then each reading by itself. In an image without checks, each word is decoded once.
 
     Args:
         image: The image.
@@ -129,7 +130,8 @@ class StoreReader:
                     place * word : (place + 1) * word
                 ]
                 wrong[place] = False
-            if not wrong.any():
+            # Without checks a code would soon take a word for another, tried often enough.
+            if checks is None or not wrong.any():
                 break
         self._wrong[number] = wrong
         self._reports[number] = ReadReport(len(wrong), int(wrong.sum()), corrected)

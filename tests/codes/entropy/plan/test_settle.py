@@ -74,7 +74,8 @@ def test_what_was_counted_is_written_and_not_coded_again(small, monkeypatch, tmp
     state = network(12, 90, 100)
     weights, plan = planned(state, 1.0)
     monkeypatch.setattr("softcell.codes.entropy.code.encode", lambda *_, **__: pytest.fail("again"))
-    write_image(weights, plan, tmp_path / "x.cells")
+    header = write_image(weights, plan, tmp_path / "x.cells")
+    assert header.weights == 12 * 9000
 
 
 def test_other_weights_are_coded_anew():
